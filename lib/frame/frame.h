@@ -1,0 +1,185 @@
+/*
+ * frame.h - records in pipes
+ *
+ * The format is specified in man/ds-frame.5.  A stream is a sequence of frames closed by an end
+ * frame; streams may be concatenated.  Every frame carries checksums of its header and its payload.
+ */
+#ifndef DS_FRAME_FRAME_H
+#define DS_FRAME_FRAME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/io.h"
+#include "base/mem.h"
+
+#define DS_FRAME_HEAD_BYTES 48
+#define DS_FRAME_PAYLOAD_MAX ((uint64_t)1 << 30)
+
+enum ds_frame_type {
+	DS_FRAME_DOCUMENT = 1,	    /* a document begins: name, size, time, mode */
+	DS_FRAME_TEXT = 2,	    /* bytes of the document */
+	DS_FRAME_TOKENS = 3,	    /* token ids with byte spans */
+	DS_FRAME_CHUNK = 4,	    /* a chunk: spans, overlap, boundary, its text */
+	DS_FRAME_EMBEDDING = 5,	    /* a vector for a byte span */
+	DS_FRAME_LOGPROB = 6,	    /* log-probabilities of tokens */
+	DS_FRAME_HIDDEN = 7,	    /* hidden states between pipeline stages */
+	DS_FRAME_HIT = 8,	    /* a retrieval hit */
+	DS_FRAME_DOCUMENT_END = 9,  /* the document is complete: its length and hash */
+	DS_FRAME_END = 10,	    /* the stream is complete: totals */
+	DS_FRAME_USER = 128,	    /* 128..255: private, skipped by readers that do not know them */
+};
+
+struct ds_frame {
+	uint8_t type;
+	uint16_t flags;
+	uint64_t document; /* number of the document in this stream, from 0 */
+	uint64_t sequence; /* number of the frame in this stream, from 0 */
+	const uint8_t *payload; /* valid until the next call on the reader */
+	size_t payload_len;
+	uint64_t offset;   /* of the frame's first byte in the input, for messages */
+};
+
+/* Writing.  The writer numbers frames itself; it borrows out. */
+struct ds_frame_writer {
+	struct ds_out *out;
+	uint64_t sequence, payload_bytes, documents;
+	struct ds_buf scratch;
+};
+void ds_frame_writer_init(struct ds_frame_writer *w, struct ds_out *out);
+/* One frame whose payload is the parts one after the other. */
+enum ds_status ds_frame_write(struct ds_frame_writer *w, uint8_t type, uint64_t document,
+			      const struct ds_part *parts, size_t n_parts, struct ds_err *err);
+/* The end frame; w can write another stream afterwards. */
+enum ds_status ds_frame_write_end(struct ds_frame_writer *w, struct ds_err *err);
+void ds_frame_writer_fini(struct ds_frame_writer *w);
+
+/* Reading.  Borrows in. */
+struct ds_frame_reader {
+	struct ds_in *in;
+	struct ds_buf payload;
+	uint64_t next_sequence, payload_bytes, documents;
+	uint64_t streams;    /* end frames seen */
+	int inside;	     /* frames seen since the last end frame */
+};
+void ds_frame_reader_init(struct ds_frame_reader *r, struct ds_in *in);
+/*
+ * The next frame, end frames included (their totals are checked here).  DS_END at the end of input
+ * after an end frame; DS_ETRUNCATED when input ends elsewhere; DS_EFORMAT, DS_ECORRUPT, DS_ELIMIT,
+ * DS_EUNSUPPORTED with the byte offset.
+ */
+enum ds_status ds_frame_next(struct ds_frame_reader *r, struct ds_frame *frame_ret,
+			     struct ds_err *err);
+void ds_frame_reader_fini(struct ds_frame_reader *r);
+
+/* Whether bytes (the first of an input, n of them) begin a frame stream. */
+int ds_frame_probe(const void *bytes, size_t n);
+
+/* Typed payloads: _put writes one frame, _get checks and unpacks one (pointers into the payload). */
+
+#define DS_SIZE_UNKNOWN UINT64_MAX
+
+struct ds_document {
+	const char *name; /* n bytes, no NUL inside; "" for standard input */
+	size_t name_len;
+	uint64_t size;	  /* bytes, or DS_SIZE_UNKNOWN */
+	int64_t mtime_ns; /* since 1970, 0 when unknown */
+	uint32_t mode;	  /* permission bits, 0 when unknown */
+};
+enum ds_status ds_document_put(struct ds_frame_writer *w, uint64_t document,
+			       const struct ds_document *d, struct ds_err *err);
+enum ds_status ds_document_get(const struct ds_frame *f, struct ds_document *d_ret,
+			       struct ds_err *err);
+
+struct ds_document_end {
+	uint64_t size;	 /* bytes of the whole document */
+	uint64_t hash;	 /* XXH3-64 of all its bytes */
+};
+enum ds_status ds_document_end_put(struct ds_frame_writer *w, uint64_t document,
+				   const struct ds_document_end *d, struct ds_err *err);
+enum ds_status ds_document_end_get(const struct ds_frame *f, struct ds_document_end *d_ret,
+				   struct ds_err *err);
+
+struct ds_text {
+	uint64_t start; /* byte offset of bytes in the document */
+	const uint8_t *bytes;
+	size_t len;
+};
+enum ds_status ds_text_put(struct ds_frame_writer *w, uint64_t document, const struct ds_text *t,
+			   struct ds_err *err);
+enum ds_status ds_text_get(const struct ds_frame *f, struct ds_text *t_ret, struct ds_err *err);
+
+struct ds_token_frame {
+	uint64_t vocabulary;  /* ds_tokenizer_id() of the tokenizer */
+	uint64_t start;	      /* byte offset of the first token in the document */
+	uint64_t first;	      /* index of the first token in the document */
+	uint32_t n;
+	const uint32_t *id;   /* [n] */
+	const uint32_t *end;  /* [n] end of each token's bytes, relative to start; ascending */
+};
+enum ds_status ds_tokens_put(struct ds_frame_writer *w, uint64_t document,
+			     const struct ds_token_frame *t, struct ds_err *err);
+enum ds_status ds_tokens_get(const struct ds_frame *f, struct ds_token_frame *t_ret,
+			     struct ds_err *err);
+
+/* Kinds of boundary that end a chunk. */
+enum ds_boundary_kind {
+	DS_CUT_LIMIT = 0, /* the token limit, inside a sentence */
+	DS_CUT_WORD,
+	DS_CUT_SENTENCE,
+	DS_CUT_LINE,
+	DS_CUT_PARAGRAPH,
+	DS_CUT_FENCE,	  /* the edge of a code fence */
+	DS_CUT_HEADING,
+	DS_CUT_SEMANTIC,
+	DS_CUT_END,	  /* the end of the document */
+};
+
+struct ds_chunk_frame {
+	uint64_t index;		 /* of the chunk in its document, from 0 */
+	uint64_t start, end;	 /* byte span in the document */
+	uint64_t vocabulary;	 /* ds_tokenizer_id(), 0 when sizes are bytes */
+	uint32_t tokens;	 /* counted over the chunk alone */
+	uint32_t overlap_tokens; /* of them, shared with the previous chunk */
+	uint64_t overlap_bytes;	 /* bytes at its start that end the previous chunk too */
+	uint8_t boundary;	 /* enum ds_boundary_kind of its end */
+	const uint8_t *text;	 /* end - start bytes */
+};
+enum ds_status ds_chunk_put(struct ds_frame_writer *w, uint64_t document,
+			    const struct ds_chunk_frame *c, struct ds_err *err);
+enum ds_status ds_chunk_get(const struct ds_frame *f, struct ds_chunk_frame *c_ret,
+			    struct ds_err *err);
+
+enum ds_vector_type { DS_VECTOR_F32 = 0, DS_VECTOR_F16 = 1, DS_VECTOR_I8 = 2 };
+
+struct ds_embedding_frame {
+	uint64_t index;	     /* of the chunk (or passage) in its document */
+	uint64_t start, end; /* byte span in the document */
+	uint64_t model;	     /* ds_model_id() of the model that made it */
+	uint32_t dims;
+	uint8_t type;	     /* enum ds_vector_type */
+	uint8_t normalised;  /* 1: Euclidean norm is 1 */
+	float scale;	     /* I8: value = scale * stored; else 1 */
+	const void *data;    /* [dims] */
+};
+enum ds_status ds_embedding_put(struct ds_frame_writer *w, uint64_t document,
+				const struct ds_embedding_frame *e, struct ds_err *err);
+enum ds_status ds_embedding_get(const struct ds_frame *f, struct ds_embedding_frame *e_ret,
+				struct ds_err *err);
+
+struct ds_hit_frame {
+	uint64_t start, end;  /* byte span of the passage in its document */
+	uint64_t line;	      /* 1-based line of start */
+	double score;
+	const char *name;     /* of the document; name_len bytes */
+	size_t name_len;
+	const uint8_t *text;  /* the passage; text_len bytes */
+	size_t text_len;
+};
+enum ds_status ds_hit_put(struct ds_frame_writer *w, const struct ds_hit_frame *h,
+			  struct ds_err *err);
+enum ds_status ds_hit_get(const struct ds_frame *f, struct ds_hit_frame *h_ret,
+			  struct ds_err *err);
+
+#endif

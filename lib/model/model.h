@@ -1,0 +1,42 @@
+/*
+ * model.h - a model behind one door: its tokenizer, its fingerprint, embeddings
+ */
+#ifndef DS_MODEL_MODEL_H
+#define DS_MODEL_MODEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/pool.h"
+#include "token/token.h"
+
+struct ds_model;
+struct ds_embedder;
+
+/* path: a GGUF file (architectures bert, static) or an HF folder (bert); NULL: the built-in model. */
+enum ds_status ds_model_open(struct ds_model **model_ret, const char *path, struct ds_err *err);
+void ds_model_close(struct ds_model *model);
+/* The path of the built-in model: share/ beside the program's folder, or DS_DATADIR. */
+enum ds_status ds_model_builtin_path(char *path_ret, size_t size, struct ds_err *err);
+
+const struct ds_tokenizer *ds_model_tokenizer(const struct ds_model *model);
+uint64_t ds_model_id(const struct ds_model *model);	    /* fingerprint of weights and settings */
+const char *ds_model_describe(const struct ds_model *model); /* one line for people */
+uint32_t ds_model_dims(const struct ds_model *model);	    /* of an embedding */
+uint32_t ds_model_context(const struct ds_model *model);    /* tokens; UINT32_MAX: no limit */
+
+/* Embedding texts: scratch memory for one caller; pool may be NULL. */
+enum ds_status ds_embedder_new(struct ds_embedder **emb_ret, const struct ds_model *model,
+			       struct ds_pool *pool, struct ds_err *err);
+/*
+ * One normalised vector a text into out [n][dims].  A text longer than the context is embedded as
+ * the mean of its windows, weighted by their tokens.  A text without tokens gives zeros.  The bytes
+ * of a result do not depend on n, the other texts, threads or the instruction set.
+ */
+enum ds_status ds_embed(struct ds_embedder *emb, const struct ds_part *texts, size_t n, float *out,
+			struct ds_err *err);
+void ds_embedder_free(struct ds_embedder *emb);
+
+#endif
