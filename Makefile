@@ -17,7 +17,7 @@ config.mk: configure scripts/deps VERSION
 EXTRA_CFLAGS ?=
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2
 # -ffp-contract=off: where a fused multiply-add is meant it is written; results never depend on -O
-FLAGS = -std=gnu11 $(CFLAGS) $(EXTRA_CFLAGS) $(WARN) -ffp-contract=off -fno-math-errno -pthread \
+FLAGS = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(EXTRA_CFLAGS) $(WARN) -ffp-contract=off -fno-math-errno -pthread \
 	-Ilib -Icmd -I. -MMD -MP
 
 lib_src := $(sort $(wildcard lib/*/*.c lib/*/*/*.c))

@@ -31,7 +31,8 @@ struct cli_opt {
 /* Rows for the options that several commands share; a command lists those it honours. */
 enum { CLI_STATS = 1000, CLI_MEMORY, CLI_FORMAT, CLI_COMPLETION };
 #define CLI_OPT_MODEL                                                                     \
-	{'m', "model", "MODEL", "GGUF file, HF folder or tokenizer.json (default: $DS_MODEL or built-in)"}
+	{'m', "model", "MODEL",                                                           \
+	 "GGUF file, HF folder or tokenizer.json (default: $DS_MODEL or built-in)"}
 #define CLI_OPT_OUTPUT {'o', "output", "FILE", "write to FILE, whole or not at all"}
 #define CLI_OPT_JOBS {'j', "jobs", "N", "threads (default: $DS_THREADS or one per CPU)"}
 #define CLI_OPT_QUIET {'q', "quiet", NULL, "no messages but errors"}

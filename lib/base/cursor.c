@@ -40,7 +40,7 @@ enum ds_status ds_cursor_skip(struct ds_cursor *cur, uint64_t n)
 
 enum ds_status ds_cursor_u8(struct ds_cursor *cur, uint8_t *value_ret)
 {
-	const uint8_t *p;
+	const uint8_t *p = NULL;
 
 	DS_TRY(ds_cursor_borrow(cur, 1, &p));
 	*value_ret = *p;
@@ -49,7 +49,7 @@ enum ds_status ds_cursor_u8(struct ds_cursor *cur, uint8_t *value_ret)
 
 enum ds_status ds_cursor_u16(struct ds_cursor *cur, uint16_t *value_ret)
 {
-	const uint8_t *p;
+	const uint8_t *p = NULL;
 
 	DS_TRY(ds_cursor_borrow(cur, 2, &p));
 	*value_ret = ds_get_u16(p);
@@ -58,7 +58,7 @@ enum ds_status ds_cursor_u16(struct ds_cursor *cur, uint16_t *value_ret)
 
 enum ds_status ds_cursor_u32(struct ds_cursor *cur, uint32_t *value_ret)
 {
-	const uint8_t *p;
+	const uint8_t *p = NULL;
 
 	DS_TRY(ds_cursor_borrow(cur, 4, &p));
 	*value_ret = ds_get_u32(p);
@@ -67,7 +67,7 @@ enum ds_status ds_cursor_u32(struct ds_cursor *cur, uint32_t *value_ret)
 
 enum ds_status ds_cursor_u64(struct ds_cursor *cur, uint64_t *value_ret)
 {
-	const uint8_t *p;
+	const uint8_t *p = NULL;
 
 	DS_TRY(ds_cursor_borrow(cur, 8, &p));
 	*value_ret = ds_get_u64(p);

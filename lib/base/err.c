@@ -9,6 +9,7 @@
 static void set(struct ds_err *err, enum ds_status status, const char *path, uint64_t offset)
 {
 	err->status = status;
+	err->errno_value = 0;
 	err->offset = offset;
 	snprintf(err->path, sizeof err->path, "%s", path ? path : "");
 }
@@ -42,7 +43,12 @@ enum ds_status ds_fail_at(struct ds_err *err, enum ds_status status, const char 
 
 enum ds_status ds_fail_errno(struct ds_err *err, const char *path, const char *what)
 {
-	return ds_fail_at(err, DS_EIO, path, DS_NO_OFFSET, "%s: %s", what, strerror(errno));
+	int value = errno;
+
+	ds_fail_at(err, DS_EIO, path, DS_NO_OFFSET, "%s: %s", what, strerror(value));
+	if (err)
+		err->errno_value = value;
+	return DS_EIO;
 }
 
 enum ds_status ds_fail_nomem(struct ds_err *err, uint64_t bytes)

@@ -27,6 +27,7 @@ enum ds_status {
 
 struct ds_err {
 	enum ds_status status;
+	int errno_value;    /* of DS_EIO from the system, else 0 */
 	uint64_t offset;    /* byte offset in path, or DS_NO_OFFSET */
 	char path[512];	    /* "" when no file is involved */
 	char message[512];  /* one line: what is wrong, what was expected */

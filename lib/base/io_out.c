@@ -14,7 +14,7 @@
 #define OUT_BUFFER_BYTES 65536
 #define TEMPORARIES_MAX 64
 
-/* Paths of live temporaries, read by a signal handler: slots are published last and cleared first. */
+/* Paths of live temporaries, read by a signal handler: published last and cleared first. */
 static _Atomic(char *) temporaries[TEMPORARIES_MAX];
 
 static int register_temporary(char *path)

@@ -1,5 +1,4 @@
 /* pool.c - a persistent pool of threads for parallel loops */
-#define _GNU_SOURCE
 #include "base/pool.h"
 
 #include <pthread.h>
