@@ -56,7 +56,7 @@ $(tools): $(BUILD)/%: $(BUILD)/cmd/%.o $(cmd_lib) $(lib)
 
 $(unit): $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(lib)
 	@mkdir -p $(@D)
-	$(CC) $(FLAGS) $(LDFLAGS) -o $@ $< $(lib) -Wl,--as-needed $(LIBS) -lcheck -lsubunit -lrt
+	$(CC) $(FLAGS) $(LDFLAGS) -o $@ $< $(lib) -Wl,--as-needed -lcheck -lsubunit -lrt $(LIBS)
 
 $(fuzz): $(BUILD)/tests/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(lib)
 	@mkdir -p $(@D)
