@@ -1,0 +1,72 @@
+/*
+ * kern.h - the kernel table: inner loops, one row of functions an instruction set
+ *
+ * Every table gives the same bytes: sums run over 16 lanes in one written order, multiply-adds are
+ * fused where written, exp and friends are the polynomials of rows.h.  The loops are written once
+ * (rows.h) over a vector of 16 floats (vec_*.h) and compiled for each instruction set; "ref" is
+ * plain C and serves as the oracle of the others.
+ */
+#ifndef DS_KERN_KERN_H
+#define DS_KERN_KERN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* Floats in a vector; panels and padded rows are multiples of it. */
+#define DS_KERN_LANES 16
+
+static inline size_t ds_kern_pad(size_t n)
+{
+	return (n + DS_KERN_LANES - 1) / DS_KERN_LANES * DS_KERN_LANES;
+}
+
+/*
+ * c[i][j] = bias[j] + sum over k of a[i][k] * w[j][k], fused multiply-adds, k ascending.
+ * w is packed (ds_kern_pack) as [pad(n) / 16][k][16]; c is written up to column pad(n).
+ */
+struct ds_gemm {
+	size_t m, n, k;
+	const float *a;	    /* [m][lda] */
+	size_t lda;
+	const float *panel; /* [pad(n) / 16][k][16] */
+	const float *bias;  /* [pad(n)], or NULL for zeros */
+	float *c;	    /* [m][ldc], ldc >= pad(n) */
+	size_t ldc;
+};
+
+struct ds_kern {
+	const char *name;
+	void (*gemm)(const struct ds_gemm *g);
+	/* y = (x - mean) / sqrt(variance + eps) * gain + bias, over n values; y may be x */
+	void (*layernorm)(const float *x, const float *gain_bias, float *y, size_t n, float eps);
+	/* x = x Phi(x), Phi the normal distribution (gelu, erf form) */
+	void (*gelu)(float *x, size_t n);
+	/* x = softmax(scale x) */
+	void (*softmax)(float *x, size_t n, float scale);
+	/* y += x */
+	void (*add)(float *y, const float *x, size_t n);
+	/* x = x / |x|; returns |x|^2 (x stays when it is 0) */
+	float (*normalise)(float *x, size_t n);
+	float (*dot)(const float *a, const float *b, size_t n);
+	int32_t (*dot_i8)(const int8_t *a, const int8_t *b, size_t n); /* exact; n <= 131072 */
+	/* for each id in order: sum += scale[id] * rows[id] (scale NULL: 1); rows are [..][n] */
+	void (*gather)(float *sum, size_t n, const float *rows, const float *scale,
+		       const uint32_t *id, size_t n_id);
+	void (*gather_i8)(float *sum, size_t n, const int8_t *rows, const float *scale,
+			  const uint32_t *id, size_t n_id);
+};
+
+/*
+ * The best table of this CPU, capped by the environment variable DS_CPU (ref, avx2, avx512 or
+ * vnni); DS_EINVAL for another value.
+ */
+enum ds_status ds_kern_choose(const struct ds_kern **kern_ret, struct ds_err *err);
+/* Every table this CPU can run, the first being ref: for tests. */
+size_t ds_kern_all(const struct ds_kern *const **tables_ret);
+
+/* w [n][k] to panels [pad(n) / 16][k][16], the missing rows zero. */
+void ds_kern_pack(const float *w, size_t n, size_t k, size_t stride, float *panel);
+
+#endif

@@ -1,0 +1,9 @@
+/* tables.h - the tables that kern.c chooses from */
+#ifndef DS_KERN_TABLES_H
+#define DS_KERN_TABLES_H
+
+#include "kern/kern.h"
+
+extern const struct ds_kern ds_kern_ref, ds_kern_avx2, ds_kern_avx512;
+
+#endif

@@ -1,0 +1,139 @@
+/* vec_ref.h - a vector of 16 floats in plain C */
+#ifndef DS_KERN_VEC_REF_H
+#define DS_KERN_VEC_REF_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+struct v16 {
+	float f[16];
+};
+
+/* gemm tile: rows, panels */
+#define TILE_M 4
+#define TILE_P 1
+
+#define V16_EACH(expr)                             \
+	do {                                       \
+		struct v16 r;                      \
+		for (unsigned i = 0; i < 16; i++)  \
+			r.f[i] = (expr);           \
+		return r;                          \
+	} while (0)
+
+static inline struct v16 v16_load(const float *p)
+{
+	V16_EACH(p[i]);
+}
+
+static inline void v16_store(float *p, struct v16 v)
+{
+	memcpy(p, v.f, sizeof v.f);
+}
+
+static inline struct v16 v16_set(float x)
+{
+	V16_EACH(x);
+}
+
+/* 16 int8 as floats */
+static inline struct v16 v16_i8(const int8_t *p)
+{
+	V16_EACH(p[i]);
+}
+
+static inline struct v16 v16_add(struct v16 a, struct v16 b)
+{
+	V16_EACH(a.f[i] + b.f[i]);
+}
+
+static inline struct v16 v16_sub(struct v16 a, struct v16 b)
+{
+	V16_EACH(a.f[i] - b.f[i]);
+}
+
+static inline struct v16 v16_mul(struct v16 a, struct v16 b)
+{
+	V16_EACH(a.f[i] * b.f[i]);
+}
+
+/* a * b + c, rounded once */
+static inline struct v16 v16_fma(struct v16 a, struct v16 b, struct v16 c)
+{
+	V16_EACH(fmaf(a.f[i], b.f[i], c.f[i]));
+}
+
+/* As x86: the second where they do not compare. */
+static inline struct v16 v16_max(struct v16 a, struct v16 b)
+{
+	V16_EACH(a.f[i] > b.f[i] ? a.f[i] : b.f[i]);
+}
+
+static inline struct v16 v16_min(struct v16 a, struct v16 b)
+{
+	V16_EACH(a.f[i] < b.f[i] ? a.f[i] : b.f[i]);
+}
+
+static inline struct v16 v16_abs(struct v16 a)
+{
+	V16_EACH(fabsf(a.f[i]));
+}
+
+/* a < 0 ? b : c */
+static inline struct v16 v16_if_negative(struct v16 a, struct v16 b, struct v16 c)
+{
+	V16_EACH(a.f[i] < 0 ? b.f[i] : c.f[i]);
+}
+
+/* to the nearest integer, even when halfway */
+static inline struct v16 v16_round(struct v16 a)
+{
+	V16_EACH(rintf(a.f[i]));
+}
+
+/* 2^a for integers a in -126..127 */
+static inline struct v16 v16_exp2i(struct v16 a)
+{
+	struct v16 r;
+
+	for (unsigned i = 0; i < 16; i++) {
+		uint32_t u = (uint32_t)((int32_t)a.f[i] + 127) << 23;
+
+		memcpy(&r.f[i], &u, sizeof u);
+	}
+	return r;
+}
+
+/* lanes i and i + 8, then i and i + 4, i + 2, i + 1 */
+static inline float v16_sum(struct v16 a)
+{
+	for (unsigned half = 8; half; half /= 2)
+		for (unsigned i = 0; i < half; i++)
+			a.f[i] = a.f[i] + a.f[i + half];
+	return a.f[0];
+}
+
+/* exact sum of products of 16 int8, onto sum */
+struct i16x {
+	int32_t sum;
+};
+
+static inline struct i16x i16x_zero(void)
+{
+	return (struct i16x){0};
+}
+
+static inline struct i16x i16x_dot(struct i16x s, const int8_t *a, const int8_t *b)
+{
+	for (unsigned i = 0; i < 16; i++)
+		s.sum += a[i] * b[i];
+	return s;
+}
+
+static inline int32_t i16x_sum(struct i16x s)
+{
+	return s.sum;
+}
+
+#endif
