@@ -1,5 +1,5 @@
 /*
- * quant.c - one row a weight type, and the decoders to f32
+ * quant.c - the decoders of weight types to f32
  *
  * Every block begins or ends with half-precision scales; values follow packed.  The arithmetic is
  * one multiplication (and one addition for types with a minimum), each rounded to f32.
@@ -251,45 +251,13 @@ static void q6_k_to_f32(const void *blocks, float *out, size_t n)
 	}
 }
 
-static const struct ds_quant rows[] = {
-	{0, "F32", 1, 4, f32_to_f32},
-	{1, "F16", 1, 2, f16_to_f32},
-	{2, "Q4_0", 32, 18, q4_0_to_f32},
-	{3, "Q4_1", 32, 20, q4_1_to_f32},
-	{6, "Q5_0", 32, 22, q5_0_to_f32},
-	{7, "Q5_1", 32, 24, q5_1_to_f32},
-	{8, "Q8_0", 32, 34, q8_0_to_f32},
-	{9, "Q8_1", 32, 36, NULL},
-	{10, "Q2_K", 256, 84, NULL},
-	{11, "Q3_K", 256, 110, NULL},
-	{12, "Q4_K", 256, 144, q4_k_to_f32},
-	{13, "Q5_K", 256, 176, q5_k_to_f32},
-	{14, "Q6_K", 256, 210, q6_k_to_f32},
-	{15, "Q8_K", 256, 292, NULL},
-	{16, "IQ2_XXS", 256, 66, NULL},
-	{17, "IQ2_XS", 256, 74, NULL},
-	{18, "IQ3_XXS", 256, 98, NULL},
-	{19, "IQ1_S", 256, 50, NULL},
-	{20, "IQ4_NL", 32, 18, NULL},
-	{21, "IQ3_S", 256, 110, NULL},
-	{22, "IQ2_S", 256, 82, NULL},
-	{23, "IQ4_XS", 256, 136, NULL},
-	{24, "I8", 1, 1, i8_to_f32},
-	{25, "I16", 1, 2, NULL},
-	{26, "I32", 1, 4, NULL},
-	{27, "I64", 1, 8, NULL},
-	{28, "F64", 1, 8, NULL},
-	{29, "IQ1_M", 256, 56, NULL},
-	{30, "BF16", 1, 2, bf16_to_f32},
-	{34, "TQ1_0", 256, 54, NULL},
-	{35, "TQ2_0", 256, 66, NULL},
-	{39, "MXFP4", 32, 17, NULL},
+static ds_decode_fn *const decoders[] = {
+	[0] = f32_to_f32,   [1] = f16_to_f32,	[2] = q4_0_to_f32,  [3] = q4_1_to_f32,
+	[6] = q5_0_to_f32,  [7] = q5_1_to_f32,	[8] = q8_0_to_f32,  [12] = q4_k_to_f32,
+	[13] = q5_k_to_f32, [14] = q6_k_to_f32, [24] = i8_to_f32,   [30] = bf16_to_f32,
 };
 
-const struct ds_quant *ds_quant_find(uint32_t type)
+ds_decode_fn *ds_quant_decoder(uint32_t type)
 {
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		if (rows[i].type == type)
-			return &rows[i];
-	return NULL;
+	return type < sizeof decoders / sizeof *decoders ? decoders[type] : NULL;
 }

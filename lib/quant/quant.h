@@ -1,7 +1,8 @@
 /*
- * quant.h - weight types: block layout, decoding to f32
+ * quant.h - weight types: decoding to f32
  *
- * One row a ggml type.  Source of the layouts: ggml's ggml-common.h and docs/gguf.md.
+ * One row a ggml type; names and block sizes are in gguf/types.h.  Source of the layouts: ggml's
+ * ggml-common.h and docs/gguf.md.
  */
 #ifndef DS_QUANT_QUANT_H
 #define DS_QUANT_QUANT_H
@@ -9,17 +10,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct ds_quant {
-	uint32_t type;	       /* ggml type number */
-	const char *name;      /* "Q8_0" */
-	uint32_t block_values; /* values a block holds */
-	uint32_t block_bytes;
-	/* n values (a multiple of block_values) at blocks to f32; NULL: layout known, not readable */
-	void (*to_f32)(const void *blocks, float *out, size_t n);
-};
+/* n values, a multiple of the block's, to f32. */
+typedef void ds_decode_fn(const void *blocks, float *out, size_t n);
 
-/* The row of a ggml type number, or NULL when it is unknown. */
-const struct ds_quant *ds_quant_find(uint32_t type);
+/* The decoder of a ggml type number, or NULL when this version reads no such values. */
+ds_decode_fn *ds_quant_decoder(uint32_t type);
 
 float ds_f16_to_f32(uint16_t h);
 uint16_t ds_f32_to_f16(float f); /* round to nearest even */

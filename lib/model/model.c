@@ -1,0 +1,147 @@
+/* model.c - opening models, whatever their file and architecture */
+#define XXH_STATIC_LINKING_ONLY
+#include "model/model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "config.h"
+#include "model/arch.h"
+
+static const struct ds_arch *const archs[] = {&ds_arch_static};
+
+static enum ds_status find_arch(struct ds_model *model, struct ds_str name, struct ds_err *err)
+{
+	for (size_t i = 0; i < sizeof archs / sizeof *archs; i++) {
+		if (ds_str_is(name, archs[i]->name)) {
+			model->arch = archs[i];
+			return DS_OK;
+		}
+	}
+	return ds_fail_at(err, DS_EUNSUPPORTED, model->path, DS_NO_OFFSET,
+			  "architecture %.*s, static expected",
+			  name.len > 60 ? 60 : (int)name.len, name.s);
+}
+
+static const struct ds_gguf_tensor *gguf_find(const void *source, const char *name)
+{
+	return ds_gguf_tensor_find(source, name);
+}
+
+static enum ds_status open_gguf(struct ds_model *model, struct ds_err *err)
+{
+	XXH3_state_t digest;
+	struct ds_weights weights = {.path = model->path, .find = gguf_find,
+				     .source = &model->gguf, .digest = &digest};
+	struct ds_str name;
+	uint64_t tok_id;
+
+	DS_TRY(ds_gguf_str(&model->gguf, "general.architecture", &name, err));
+	DS_TRY(find_arch(model, name, err));
+	DS_TRY(ds_tokenizer_open_gguf(&model->tok, &model->gguf, err));
+	XXH3_64bits_reset(&digest);
+	tok_id = ds_tokenizer_id(model->tok);
+	ds_weights_digest(&weights, model->arch->name, strlen(model->arch->name));
+	ds_weights_digest(&weights, &tok_id, sizeof tok_id);
+	DS_TRY(model->arch->open_gguf(model, &weights, err));
+	model->id = XXH3_64bits_digest(&digest);
+	return DS_OK;
+}
+
+static enum ds_status open_path(struct ds_model *model, const char *path, struct ds_err *err)
+{
+	model->path = strdup(path);
+	if (!model->path)
+		return ds_fail_nomem(err, strlen(path) + 1);
+	DS_TRY(ds_kern_choose(&model->kern, err));
+	DS_TRY(ds_gguf_open(&model->gguf, path, err));
+	return open_gguf(model, err);
+}
+
+enum ds_status ds_model_open(struct ds_model **model_ret, const char *path, struct ds_err *err)
+{
+	struct ds_model *model;
+	char builtin[4096];
+	enum ds_status st;
+
+	if (!path) {
+		DS_TRY(ds_model_builtin_path(builtin, sizeof builtin, err));
+		path = builtin;
+	}
+	model = ds_alloc_zero(1, sizeof *model);
+	if (!model)
+		return ds_fail_nomem(err, sizeof *model);
+	st = open_path(model, path, err);
+	if (st != DS_OK) {
+		ds_err_set_path(err, path);
+		ds_model_close(model);
+		return st;
+	}
+	*model_ret = model;
+	return DS_OK;
+}
+
+void ds_model_close(struct ds_model *model)
+{
+	if (!model)
+		return;
+	if (model->net)
+		model->arch->close(model->net);
+	ds_tokenizer_close(model->tok);
+	ds_gguf_close(&model->gguf);
+	free(model->path);
+	free(model);
+}
+
+enum ds_status ds_model_builtin_path(char *path_ret, size_t size, struct ds_err *err)
+{
+	static const char *const beside[] = {"/../share/ds/ds-static.gguf",
+					     "/../share/ds-static.gguf"};
+	char exe[2048];
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+	char *slash;
+
+	if (n > 0) {
+		exe[n] = 0;
+		slash = strrchr(exe, '/');
+		*(slash ? slash : exe) = 0;
+		for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) {
+			snprintf(path_ret, size, "%s%s", exe, beside[i]);
+			if (access(path_ret, R_OK) == 0)
+				return DS_OK;
+		}
+	}
+	snprintf(path_ret, size, "%s/ds-static.gguf", DS_DATADIR);
+	if (access(path_ret, R_OK) == 0)
+		return DS_OK;
+	return ds_fail_at(err, DS_EIO, path_ret, DS_NO_OFFSET,
+			  "the built-in model is not there (name another with -m or DS_MODEL)");
+}
+
+const struct ds_tokenizer *ds_model_tokenizer(const struct ds_model *model)
+{
+	return model->tok;
+}
+
+uint64_t ds_model_id(const struct ds_model *model)
+{
+	return model->id;
+}
+
+const char *ds_model_describe(const struct ds_model *model)
+{
+	return model->describe;
+}
+
+uint32_t ds_model_dims(const struct ds_model *model)
+{
+	return model->dims;
+}
+
+uint32_t ds_model_context(const struct ds_model *model)
+{
+	return model->context;
+}

@@ -1,0 +1,85 @@
+/* weights.c - tensors by name, checked, whatever file they come from */
+#define XXH_STATIC_LINKING_ONLY
+#include "model/weights.h"
+
+#include <math.h>
+#include <xxhash.h>
+
+#include "gguf/types.h"
+
+typedef unsigned long long ull;
+
+void ds_weights_digest(struct ds_weights *weights, const void *bytes, size_t n)
+{
+	XXH3_64bits_update(weights->digest, bytes, n);
+}
+
+static enum ds_status refuse(const struct ds_weights *weights, const struct ds_gguf_tensor *tensor,
+			     uint64_t dim0, uint64_t dim1, struct ds_err *err)
+{
+	const uint64_t *d = tensor->dim;
+
+	return ds_fail_at(err, DS_EFORMAT, weights->path, tensor->offset,
+			  "tensor %.*s has dimensions %llu x %llu x %llu, expected %llu x %llu",
+			  (int)tensor->name.len, tensor->name.s, (ull)d[0], (ull)d[1],
+			  (ull)(d[2] * d[3]), (ull)dim0, (ull)dim1);
+}
+
+enum ds_status ds_weights_tensor(struct ds_weights *weights, const char *name, uint64_t dim0,
+				 uint64_t dim1, const struct ds_gguf_tensor **tensor_ret,
+				 struct ds_err *err)
+{
+	const struct ds_gguf_tensor *tensor = weights->find(weights->source, name);
+
+	if (!tensor)
+		return ds_fail_at(err, DS_EFORMAT, weights->path, DS_NO_OFFSET,
+				  "tensor %s is missing", name);
+	if (tensor->dim[0] != dim0 || tensor->dim[1] != dim1 || tensor->dim[2] != 1 ||
+	    tensor->dim[3] != 1)
+		return refuse(weights, tensor, dim0, dim1, err);
+	if (!tensor->data || !ds_quant_decoder(tensor->type)) {
+		const struct ds_ggml_type *type = ds_ggml_type(tensor->type);
+
+		return ds_fail_at(err, DS_EUNSUPPORTED, weights->path, tensor->offset,
+				  "tensor %s is of type %s (%u), which is not read here", name,
+				  type ? type->name : "unknown", tensor->type);
+	}
+	ds_weights_digest(weights, &tensor->type, sizeof tensor->type);
+	ds_weights_digest(weights, tensor->dim, sizeof tensor->dim);
+	ds_weights_digest(weights, tensor->data, tensor->bytes);
+	*tensor_ret = tensor;
+	return DS_OK;
+}
+
+/* The exponent bits of all values at once: a loop without branches. */
+static int all_finite(const float *x, size_t n)
+{
+	int bad = 0;
+
+	for (size_t i = 0; i < n; i++)
+		bad |= !(fabsf(x[i]) <= 3.4028235e38f);
+	return !bad;
+}
+
+enum ds_status ds_weights_decode(const struct ds_weights *weights,
+				 const struct ds_gguf_tensor *tensor, float *out,
+				 struct ds_err *err)
+{
+	size_t n = tensor->dim[0] * tensor->dim[1];
+
+	ds_quant_decoder(tensor->type)(tensor->data, out, n);
+	if (!all_finite(out, n))
+		return ds_fail_at(err, DS_EFORMAT, weights->path, tensor->offset,
+				  "tensor %.*s holds NaN or infinity", (int)tensor->name.len,
+				  tensor->name.s);
+	return DS_OK;
+}
+
+enum ds_status ds_weights_load(struct ds_weights *weights, const char *name, uint64_t dim0,
+			       uint64_t dim1, float *out, struct ds_err *err)
+{
+	const struct ds_gguf_tensor *tensor;
+
+	DS_TRY(ds_weights_tensor(weights, name, dim0, dim1, &tensor, err));
+	return ds_weights_decode(weights, tensor, out, err);
+}
