@@ -10,13 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/half.h"
+
 /* n values, a multiple of the block's, to f32. */
 typedef void ds_decode_fn(const void *blocks, float *out, size_t n);
 
 /* The decoder of a ggml type number, or NULL when this version reads no such values. */
 ds_decode_fn *ds_quant_decoder(uint32_t type);
-
-float ds_f16_to_f32(uint16_t h);
-uint16_t ds_f32_to_f16(float f); /* round to nearest even */
 
 #endif
