@@ -36,6 +36,12 @@ const char *ds_tokenizer_describe(const struct ds_tokenizer *tok);
 #define DS_NO_TOKEN UINT32_MAX
 enum ds_special { DS_BOS, DS_EOS, DS_UNK, DS_SEP, DS_PAD, DS_CLS, DS_MASK, DS_EOT };
 uint32_t ds_tokenizer_special(const struct ds_tokenizer *tok, enum ds_special which);
+/* The tokens that DS_ENCODE_AFFIX puts around a text, for who encodes it in pieces. */
+struct ds_affix {
+	const uint32_t *prefix, *suffix; /* [n_prefix], [n_suffix] */
+	size_t n_prefix, n_suffix;
+};
+void ds_tokenizer_affix(const struct ds_tokenizer *tok, struct ds_affix *affix_ret);
 /* The id of exactly these bytes as a token (special tokens included), or DS_NO_TOKEN. */
 uint32_t ds_tokenizer_find(const struct ds_tokenizer *tok, const void *bytes, size_t n);
 
@@ -49,8 +55,8 @@ struct ds_tokens {
 void ds_tokens_fini(struct ds_tokens *tokens);
 
 enum {
-	DS_ENCODE_SPECIAL = 1, /* special tokens spelled out in text become their ids */
-	DS_ENCODE_AFFIX = 2,   /* add BOS/EOS (CLS/SEP) as the model's rules say */
+	DS_ENCODE_SPECIAL = 1,	/* special tokens spelled out in text become their ids */
+	DS_ENCODE_AFFIX = 2,	/* add BOS/EOS (CLS/SEP) as the model's rules say */
 	DS_ENCODE_CONTINUE = 4, /* text goes on from a ds_encoder_cut(): no prefix space */
 };
 

@@ -1,0 +1,749 @@
+/*
+ * wordpiece.c - WordPiece over BERT's normaliser and word splitter
+ *
+ * The fast path is one look-up a word: a word is found by its raw bytes, before any normalisation,
+ * in a cache of words seen.  Only a new word is normalised and cut into pieces.
+ *
+ * Source: Hugging Face tokenizers, normalizers/bert.rs, pre_tokenizers/bert.rs,
+ * models/wordpiece/mod.rs (behaviour; compared with it over all code points).
+ */
+#define XXH_INLINE_ALL
+#include "token/wordpiece.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+#include <xxhash.h>
+
+#include "base/utf8.h"
+#include "token/bert_classes.h"
+
+/* --- vocabulary ---------------------------------------------------------------------------- */
+
+struct slot {
+	uint32_t hash;
+	uint32_t id; /* + 1; 0: empty */
+};
+
+/* Lengths of tokens by their first two bytes: bit n for n bytes, bit 63 for 63 and more.  Spares
+ * most look-ups of prefixes that no token has. */
+#define HEADS 4096
+#define LONG_TOKEN 63
+
+struct ds_wp {
+	struct ds_wp_source source;
+	uint8_t *continues; /* [n] */
+	struct slot *slots; /* [mask + 1] */
+	uint32_t mask;
+	size_t token_bytes_max;
+	uint64_t lengths[2][HEADS]; /* [continues] */
+};
+
+static unsigned head_of(const uint8_t *p)
+{
+	return ((unsigned)p[0] | (unsigned)p[1] << 8) * 0x9E3779B1u >> 20;
+}
+
+static uint32_t hash_of(const void *bytes, size_t n, int continues)
+{
+	return (uint32_t)XXH3_64bits_withSeed(bytes, n, (XXH64_hash_t)continues);
+}
+
+static uint32_t lookup(const struct ds_wp *wp, const uint8_t *bytes, size_t n, int continues)
+{
+	uint32_t hash = hash_of(bytes, n, continues);
+
+	for (uint32_t i = hash & wp->mask; wp->slots[i].id; i = (i + 1) & wp->mask) {
+		uint32_t id = wp->slots[i].id - 1;
+		struct ds_str text;
+
+		if (wp->slots[i].hash != hash || wp->continues[id] != continues)
+			continue;
+		text = ds_wp_text(wp, id);
+		if (text.len == n && memcmp(text.s, bytes, n) == 0)
+			return id;
+	}
+	return DS_NO_TOKEN;
+}
+
+/* The longest token at p, at most n bytes; its length in *len_ret. */
+static uint32_t longest(const struct ds_wp *wp, const uint8_t *p, size_t n, int continues,
+			size_t *len_ret)
+{
+	uint64_t lengths = n < 2 ? 0 : wp->lengths[continues][head_of(p)];
+	size_t len = n < wp->token_bytes_max ? n : wp->token_bytes_max;
+	uint32_t id;
+
+	for (; len >= LONG_TOKEN && lengths >> LONG_TOKEN; len--)
+		if ((id = lookup(wp, p, len, continues)) != DS_NO_TOKEN) {
+			*len_ret = len;
+			return id;
+		}
+	lengths &= ((uint64_t)1 << LONG_TOKEN) - 1;
+	if (len < LONG_TOKEN)
+		lengths &= ((uint64_t)2 << len) - 1;
+	for (; lengths; lengths &= ~((uint64_t)1 << len)) {
+		len = 63 - (size_t)__builtin_clzll(lengths);
+		if ((id = lookup(wp, p, len, continues)) != DS_NO_TOKEN) {
+			*len_ret = len;
+			return id;
+		}
+	}
+	*len_ret = 1;
+	return lookup(wp, p, 1, continues);
+}
+
+static int has_prefix(struct ds_str s, const char *prefix)
+{
+	size_t n = strlen(prefix);
+
+	return s.len > n && memcmp(s.s, prefix, n) == 0;
+}
+
+static int in_brackets(struct ds_str s)
+{
+	return s.len > 1 && s.s[0] == '[' && s.s[s.len - 1] == ']';
+}
+
+static int marked(const struct ds_wp_source *source, struct ds_str s)
+{
+	return has_prefix(s, source->style == DS_WP_HASHES ? "##" : "\xE2\x96\x81");
+}
+
+static int continues_word(const struct ds_wp_source *source, struct ds_str s)
+{
+	if (source->style == DS_WP_HASHES)
+		return marked(source, s);
+	return !marked(source, s) && !in_brackets(s);
+}
+
+struct ds_str ds_wp_text(const struct ds_wp *wp, uint32_t id)
+{
+	struct ds_str s = wp->source.token[id];
+	size_t mark = wp->source.style == DS_WP_HASHES ? 2 : 3;
+
+	if ((wp->source.style == DS_WP_HASHES) == wp->continues[id] && marked(&wp->source, s)) {
+		s.s += mark;
+		s.len -= mark;
+	}
+	return s;
+}
+
+int ds_wp_continues(const struct ds_wp *wp, uint32_t id)
+{
+	return wp->continues[id];
+}
+
+uint32_t ds_wp_find(const struct ds_wp *wp, const void *bytes, size_t n)
+{
+	return n ? lookup(wp, bytes, n, 0) : DS_NO_TOKEN;
+}
+
+static void insert(struct ds_wp *wp, uint32_t id)
+{
+	struct ds_str text = ds_wp_text(wp, id);
+	const uint8_t *bytes = (const uint8_t *)text.s;
+	int continues = wp->continues[id];
+	uint32_t hash, i;
+
+	/* the first of equal tokens is found, as in a file read from its start */
+	if (text.len == 0 || lookup(wp, bytes, text.len, continues) != DS_NO_TOKEN)
+		return;
+	hash = hash_of(bytes, text.len, continues);
+	i = hash & wp->mask;
+	while (wp->slots[i].id)
+		i = (i + 1) & wp->mask;
+	wp->slots[i] = (struct slot){hash, id + 1};
+	if (text.len >= 2)
+		wp->lengths[continues][head_of(bytes)] |=
+			(uint64_t)1 << (text.len < LONG_TOKEN ? text.len : LONG_TOKEN);
+	if (text.len > wp->token_bytes_max)
+		wp->token_bytes_max = text.len;
+}
+
+enum ds_status ds_wp_build(struct ds_wp **wp_ret, const struct ds_wp_source *source,
+			   struct ds_err *err)
+{
+	struct ds_wp *wp;
+	size_t slots = 64;
+
+	if (source->n >= (uint32_t)1 << 30 || source->unk >= source->n)
+		return ds_fail(err, DS_EFORMAT, "WordPiece needs an unknown token among its %zu",
+			       source->n);
+	while (slots < source->n * 2)
+		slots *= 2;
+	wp = ds_alloc_zero(1, sizeof *wp);
+	if (!wp)
+		return ds_fail_nomem(err, sizeof *wp);
+	wp->source = *source;
+	wp->mask = (uint32_t)slots - 1;
+	wp->slots = ds_alloc_zero(slots, sizeof *wp->slots);
+	wp->continues = ds_alloc(source->n, 1);
+	if (!wp->slots || !wp->continues) {
+		ds_wp_free(wp);
+		return ds_fail_nomem(err, slots * sizeof *wp->slots);
+	}
+	for (uint32_t id = 0; id < source->n; id++)
+		wp->continues[id] = (uint8_t)continues_word(source, source->token[id]);
+	for (uint32_t id = 0; id < source->n; id++)
+		insert(wp, id);
+	*wp_ret = wp;
+	return DS_OK;
+}
+
+void ds_wp_free(struct ds_wp *wp)
+{
+	if (!wp)
+		return;
+	free(wp->slots);
+	free(wp->continues);
+	free(wp);
+}
+
+/* --- character classes --------------------------------------------------------------------- */
+
+enum class {
+	UNSEEN, /* not computed yet */
+	WORD,
+	ALONE, /* punctuation or CJK: a word by itself */
+	SPACE,
+	DROP,	     /* leaves nothing behind */
+	REORDER = 8, /* with WORD: a mark that survives and may move before the one before it */
+};
+
+static char ascii_class(uint32_t c)
+{
+	if (c == 0x7F || (c < ' ' && c != '\t' && c != '\n' && c != '\r'))
+		return 'C';
+	if (c <= ' ' || (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z'))
+		return 0;
+	return 'P';
+}
+
+/* 'M', 'C', 'P' or 0. */
+static char bert_class(uint32_t cp)
+{
+	size_t low = 0, high = sizeof bert_classes / sizeof bert_classes[0];
+
+	if (cp < 0x80)
+		return ascii_class(cp);
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (cp > bert_classes[mid].last)
+			low = mid + 1;
+		else if (cp < bert_classes[mid].first)
+			high = mid;
+		else
+			return bert_classes[mid].class;
+	}
+	return 0;
+}
+
+/* The property White_Space. */
+static int is_space(uint32_t cp)
+{
+	return (cp >= 9 && cp <= 13) || cp == ' ' || cp == 0x85 || cp == 0xA0 || cp == 0x1680 ||
+	       (cp >= 0x2000 && cp <= 0x200A) || cp == 0x2028 || cp == 0x2029 || cp == 0x202F ||
+	       cp == 0x205F || cp == 0x3000;
+}
+
+/* The blocks as Hugging Face writes them (0x2B920 stands there for 0x2B820). */
+static int is_cjk(uint32_t cp)
+{
+	return (cp >= 0x4E00 && cp <= 0x9FFF) || (cp >= 0x3400 && cp <= 0x4DBF) ||
+	       (cp >= 0x20000 && cp <= 0x2A6DF) || (cp >= 0x2A700 && cp <= 0x2B73F) ||
+	       (cp >= 0x2B740 && cp <= 0x2B81F) || (cp >= 0x2B920 && cp <= 0x2CEAF) ||
+	       (cp >= 0xF900 && cp <= 0xFAFF) || (cp >= 0x2F800 && cp <= 0x2FA1F);
+}
+
+#define DECOMPOSED_MAX 8
+
+/* What cp becomes, at most DECOMPOSED_MAX code points; their number. */
+static unsigned map_char(unsigned flags, uint32_t cp, uint32_t out[DECOMPOSED_MAX])
+{
+	utf8proc_int32_t parts[DECOMPOSED_MAX];
+	utf8proc_ssize_t n = 1;
+	unsigned kept = 0;
+	int boundary = 0;
+
+	parts[0] = (utf8proc_int32_t)cp;
+	if ((flags & DS_WP_ACCENTS) && cp >= 0x80)
+		n = utf8proc_decompose_char((utf8proc_int32_t)cp, parts, DECOMPOSED_MAX,
+					    UTF8PROC_DECOMPOSE, &boundary);
+	if (n < 1 || n > DECOMPOSED_MAX) {
+		parts[0] = (utf8proc_int32_t)cp;
+		n = 1;
+	}
+	for (utf8proc_ssize_t i = 0; i < n; i++) {
+		uint32_t c = (uint32_t)parts[i];
+
+		if ((flags & DS_WP_ACCENTS) && bert_class(c) == 'M')
+			continue;
+		if (!(flags & DS_WP_LOWER)) {
+			out[kept++] = c;
+		} else if (c == 0x130 && kept + 1 < DECOMPOSED_MAX) {
+			/* the one character whose lower case is two */
+			out[kept++] = 'i';
+			out[kept++] = 0x307;
+		} else {
+			out[kept++] = (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
+		}
+	}
+	return kept;
+}
+
+static uint8_t classify(unsigned flags, uint32_t cp)
+{
+	uint32_t out[DECOMPOSED_MAX];
+	uint8_t class = WORD;
+	unsigned n;
+
+	if (cp == DS_UTF8_INVALID)
+		cp = 0xFFFD;
+	/* before white space: U+0085 is both, and dropped */
+	if ((flags & DS_WP_CLEAN) && (cp == 0xFFFD || bert_class(cp) == 'C'))
+		return DROP;
+	if (is_space(cp))
+		return SPACE;
+	if ((flags & DS_WP_CJK) && is_cjk(cp))
+		return ALONE;
+	n = map_char(flags, cp, out);
+	if (n == 0)
+		return DROP;
+	if (n == 1 && is_space(out[0]))
+		return SPACE;
+	if (n == 1 && bert_class(out[0]) == 'P')
+		return ALONE;
+	if (flags & DS_WP_ACCENTS)
+		for (unsigned i = 0; i < n; i++)
+			if (utf8proc_get_property((utf8proc_int32_t)out[i])->combining_class)
+				class |= REORDER;
+	return class;
+}
+
+/* --- the word cache ------------------------------------------------------------------------ */
+
+#define KEY_BYTES 32
+#define ENTRY_IDS 5
+#define ENTRIES 32768
+
+/* One cache line: a word's raw bytes, its ids, and where each ends in the raw bytes. */
+struct entry {
+	uint64_t key[KEY_BYTES / 8]; /* zero-padded */
+	uint8_t len, n;		     /* n = 0: empty */
+	uint8_t end[ENTRY_IDS];
+	uint32_t id[ENTRY_IDS];
+};
+_Static_assert(sizeof(struct entry) == 64, "an entry is a cache line");
+
+struct piece {
+	uint32_t id;
+	size_t end; /* in the raw bytes of the word */
+};
+
+#define PAGE_CHARS 256
+#define PAGES (0x110000 / PAGE_CHARS)
+
+struct ds_wp_encoder {
+	const struct ds_wp *wp;
+	struct entry *entry;  /* [ENTRIES] */
+	uint8_t *page[PAGES]; /* [PAGE_CHARS] classes, filled when first met */
+	uint8_t ascii[256];   /* classes; 0 for bytes of longer characters */
+	/* scratch of one new word */
+	uint8_t *norm;	/* its normalised bytes */
+	size_t *origin; /* [norm] raw offset where each normalised byte's character begins */
+	uint32_t *cp;
+	struct piece *piece;
+	size_t cap_norm, cap_origin, cap_cp, cap_piece, n_piece;
+};
+
+enum ds_status ds_wp_encoder_new(struct ds_wp_encoder **enc_ret, const struct ds_wp *wp,
+				 struct ds_err *err)
+{
+	struct ds_wp_encoder *enc = ds_alloc_zero(1, sizeof *enc);
+
+	if (!enc)
+		return ds_fail_nomem(err, sizeof *enc);
+	enc->wp = wp;
+	enc->entry = ds_alloc_zero(ENTRIES, sizeof *enc->entry);
+	if (!enc->entry) {
+		ds_wp_encoder_free(enc);
+		return ds_fail_nomem(err, ENTRIES * sizeof *enc->entry);
+	}
+	for (uint32_t c = 0; c < 0x80; c++)
+		enc->ascii[c] = classify(wp->source.flags, c);
+	*enc_ret = enc;
+	return DS_OK;
+}
+
+void ds_wp_encoder_free(struct ds_wp_encoder *enc)
+{
+	if (!enc)
+		return;
+	for (size_t i = 0; i < PAGES; i++)
+		free(enc->page[i]);
+	free(enc->entry);
+	free(enc->norm);
+	free(enc->origin);
+	free(enc->cp);
+	free(enc->piece);
+	free(enc);
+}
+
+/* The class of a code point; DS_UTF8_INVALID included. */
+static uint8_t class_of(struct ds_wp_encoder *enc, uint32_t cp)
+{
+	uint8_t *page;
+
+	if (cp > 0x10FFFF)
+		cp = 0xFFFD;
+	page = enc->page[cp / PAGE_CHARS];
+	if (!page) {
+		page = ds_alloc_zero(PAGE_CHARS, 1);
+		if (!page) /* slower, not wrong */
+			return classify(enc->wp->source.flags, cp);
+		enc->page[cp / PAGE_CHARS] = page;
+	}
+	if (page[cp % PAGE_CHARS] == UNSEEN)
+		page[cp % PAGE_CHARS] = classify(enc->wp->source.flags, cp);
+	return page[cp % PAGE_CHARS];
+}
+
+/* --- a new word ---------------------------------------------------------------------------- */
+
+static enum ds_status put_char(struct ds_wp_encoder *enc, size_t *len_io, uint32_t cp,
+			       size_t origin, struct ds_err *err)
+{
+	unsigned n;
+
+	DS_TRY(ds_grow(&enc->norm, &enc->cap_norm, *len_io + 4, 1, err));
+	DS_TRY(ds_grow(&enc->origin, &enc->cap_origin, *len_io + 5, sizeof *enc->origin, err));
+	n = ds_utf8_encode(cp, enc->norm + *len_io);
+	for (unsigned i = 0; i < n; i++)
+		enc->origin[*len_io + i] = origin;
+	*len_io += n;
+	return DS_OK;
+}
+
+/* Canonical order: marks of one run sorted by their class, equal ones as they stand. */
+static void reorder(uint32_t *cp, size_t *origin, size_t n)
+{
+	for (size_t i = 1; i < n; i++) {
+		uint32_t c = cp[i];
+		size_t at = origin[i], j = i;
+		int class = utf8proc_get_property((utf8proc_int32_t)c)->combining_class;
+
+		while (class && j > 0 &&
+		       utf8proc_get_property((utf8proc_int32_t)cp[j - 1])->combining_class >
+			       class) {
+			cp[j] = cp[j - 1];
+			origin[j] = origin[j - 1];
+			j--;
+		}
+		cp[j] = c;
+		origin[j] = at;
+	}
+}
+
+#define REORDER_CHARS_MAX 256
+
+/* A word with marks that may move: decompose all, order, then drop and lowercase.  Words too long
+ * for the buffer end in unk whatever the order. */
+static enum ds_status normalise_marks(struct ds_wp_encoder *enc, const uint8_t *raw, size_t n,
+				      size_t *len_ret, size_t *chars_ret, struct ds_err *err)
+{
+	unsigned flags = enc->wp->source.flags;
+	uint32_t cp[REORDER_CHARS_MAX + DECOMPOSED_MAX], out[DECOMPOSED_MAX], c;
+	size_t origin[REORDER_CHARS_MAX + DECOMPOSED_MAX], k = 0, len = 0, chars = 0;
+	int boundary = 0;
+
+	for (size_t at = 0; at < n && k < REORDER_CHARS_MAX;) {
+		size_t from = at;
+		utf8proc_ssize_t m;
+
+		at += ds_utf8_decode(raw + at, raw + n, &c);
+		if ((class_of(enc, c) & 7) == DROP && (c > 0x10FFFF || bert_class(c) != 'M'))
+			continue;
+		m = utf8proc_decompose_char((utf8proc_int32_t)c, (utf8proc_int32_t *)cp + k,
+					    DECOMPOSED_MAX, UTF8PROC_DECOMPOSE, &boundary);
+		for (utf8proc_ssize_t i = 0; i < m && i < DECOMPOSED_MAX; i++)
+			origin[k++] = from;
+	}
+	reorder(cp, origin, k);
+	for (size_t i = 0; i < k; i++) {
+		unsigned m = map_char(flags, cp[i], out);
+
+		chars += m;
+		for (unsigned j = 0; j < m; j++)
+			DS_TRY(put_char(enc, &len, out[j], origin[i], err));
+	}
+	*len_ret = len;
+	*chars_ret = k < REORDER_CHARS_MAX ? chars : SIZE_MAX;
+	return DS_OK;
+}
+
+/* The word's normalised bytes in enc->norm; *chars_ret stops counting beyond the limit. */
+static enum ds_status normalise(struct ds_wp_encoder *enc, const uint8_t *raw, size_t n,
+				size_t *len_ret, size_t *chars_ret, struct ds_err *err)
+{
+	const struct ds_wp_source *source = &enc->wp->source;
+	size_t len = 0, chars = 0;
+	uint32_t out[DECOMPOSED_MAX], cp;
+
+	for (size_t at = 0; at < n && chars <= source->word_chars_max;) {
+		size_t from = at;
+		uint8_t class;
+		unsigned m;
+
+		at += ds_utf8_decode(raw + at, raw + n, &cp);
+		class = class_of(enc, cp);
+		if (class == DROP)
+			continue;
+		if (class & REORDER)
+			return normalise_marks(enc, raw, n, len_ret, chars_ret, err);
+		m = map_char(source->flags, cp > 0x10FFFF ? 0xFFFD : cp, out);
+		chars += m;
+		for (unsigned i = 0; i < m; i++)
+			DS_TRY(put_char(enc, &len, out[i], from, err));
+	}
+	*len_ret = len;
+	*chars_ret = chars;
+	return DS_OK;
+}
+
+/* Cut the word into enc->piece. */
+static enum ds_status cut_word(struct ds_wp_encoder *enc, const uint8_t *raw, size_t n,
+			       struct ds_err *err)
+{
+	const struct ds_wp *wp = enc->wp;
+	size_t len, chars, at = 0;
+
+	DS_TRY(normalise(enc, raw, n, &len, &chars, err));
+	DS_TRY(ds_grow(&enc->piece, &enc->cap_piece,
+		       chars <= wp->source.word_chars_max ? len + 1 : 1, sizeof *enc->piece, err));
+	enc->n_piece = 0;
+	if (chars <= wp->source.word_chars_max)
+		while (at < len) {
+			size_t taken;
+			uint32_t id = longest(wp, enc->norm + at, len - at, at > 0, &taken);
+
+			if (id == DS_NO_TOKEN)
+				break;
+			at += taken;
+			enc->piece[enc->n_piece++] =
+				(struct piece){id, at < len ? enc->origin[at] : n};
+		}
+	if (chars > wp->source.word_chars_max || at < len) {
+		enc->piece[0] = (struct piece){wp->source.unk, n};
+		enc->n_piece = 1;
+	}
+	return DS_OK;
+}
+
+static enum ds_status put_pieces(const struct ds_wp_encoder *enc, uint64_t base,
+				 struct ds_tokens *tokens, struct ds_err *err)
+{
+	DS_TRY(ds_grow(&tokens->id, &tokens->cap_id, tokens->n + enc->n_piece, sizeof *tokens->id,
+		       err));
+	DS_TRY(ds_grow(&tokens->end, &tokens->cap_end, tokens->n + enc->n_piece,
+		       sizeof *tokens->end, err));
+	for (size_t i = 0; i < enc->n_piece; i++) {
+		tokens->id[tokens->n] = enc->piece[i].id;
+		tokens->end[tokens->n++] = base + enc->piece[i].end;
+	}
+	return DS_OK;
+}
+
+/* --- text ---------------------------------------------------------------------------------- */
+
+/* The word's bytes as a key; the hash that places it. */
+static inline uint64_t make_key(uint64_t key[KEY_BYTES / 8], const uint8_t *p, size_t len,
+				const uint8_t *end)
+{
+	uint64_t hash;
+
+	if (len <= 8 && end - p >= 8) {
+		memcpy(key, p, 8);
+		key[0] &= UINT64_MAX >> (64 - 8 * len);
+		key[1] = key[2] = key[3] = 0;
+		hash = key[0] * 0x9E3779B97F4A7C15u;
+	} else {
+		memset(key, 0, KEY_BYTES);
+		memcpy(key, p, len);
+		hash = (key[0] ^ (key[1] << 29 | key[1] >> 35) * 5 ^ key[2] * 7 ^ key[3] * 11) *
+		       0x9E3779B97F4A7C15u;
+	}
+	return hash ^ hash >> 29;
+}
+
+static inline int same_key(const struct entry *e, const uint64_t key[KEY_BYTES / 8], size_t len)
+{
+	return e->len == len && e->n && e->key[0] == key[0] &&
+	       (len <= 8 || (e->key[1] == key[1] && e->key[2] == key[2] && e->key[3] == key[3]));
+}
+
+/* Make *e the entry of the word just cut; not when it is too long for one. */
+static void remember(struct entry *e, const struct ds_wp_encoder *enc,
+		     const uint64_t key[KEY_BYTES / 8], size_t len)
+{
+	if (enc->n_piece == 0 || enc->n_piece > ENTRY_IDS)
+		return;
+	memcpy(e->key, key, KEY_BYTES);
+	e->len = (uint8_t)len;
+	e->n = (uint8_t)enc->n_piece;
+	for (size_t i = 0; i < enc->n_piece; i++) {
+		e->id[i] = enc->piece[i].id;
+		e->end[i] = (uint8_t)enc->piece[i].end;
+	}
+}
+
+struct sink {
+	struct ds_wp_encoder *enc;
+	const uint8_t *text, *end;
+	uint64_t base;
+	struct ds_tokens *tokens; /* NULL: count only */
+	size_t count;
+};
+
+static inline __attribute__((always_inline)) enum ds_status
+put_word(struct sink *sink, const uint8_t *p, size_t len, struct ds_err *err)
+{
+	struct ds_tokens *tokens = sink->tokens;
+	uint64_t key[KEY_BYTES / 8], start = sink->base + (uint64_t)(p - sink->text);
+	struct entry *e = NULL;
+
+	if (len <= KEY_BYTES) {
+		e = &sink->enc->entry[make_key(key, p, len, sink->end) & (ENTRIES - 1)];
+		if (same_key(e, key, len)) {
+			sink->count += e->n;
+			if (!tokens)
+				return DS_OK;
+			for (unsigned i = 0; i < e->n; i++) {
+				tokens->id[tokens->n + i] = e->id[i];
+				tokens->end[tokens->n + i] = start + e->end[i];
+			}
+			tokens->n += e->n;
+			return DS_OK;
+		}
+	}
+	DS_TRY(cut_word(sink->enc, p, len, err));
+	if (e)
+		remember(e, sink->enc, key, len);
+	sink->count += sink->enc->n_piece;
+	return tokens ? put_pieces(sink->enc, start, tokens, err) : DS_OK;
+}
+
+/* The end of what begins at p with class WORD: further word characters and dropped ones. */
+static const uint8_t *word_end(struct ds_wp_encoder *enc, const uint8_t *p, const uint8_t *end,
+			       int only_dropped)
+{
+	while (p < end) {
+		uint8_t class = enc->ascii[*p];
+		unsigned n = 1;
+		uint32_t cp;
+
+		if (class == WORD && !only_dropped) {
+			p++;
+			continue;
+		}
+		if (class == UNSEEN) {
+			n = ds_utf8_decode(p, end, &cp);
+			class = class_of(enc, cp) & 7;
+		}
+		if (class != DROP && (class != WORD || only_dropped))
+			break;
+		p += n;
+	}
+	return p;
+}
+
+/* Room for what one step may append without asking. */
+static inline enum ds_status reserve(struct ds_tokens *tokens, struct ds_err *err)
+{
+	if (tokens->n + ENTRY_IDS > tokens->cap_id)
+		DS_TRY(ds_grow(&tokens->id, &tokens->cap_id, tokens->n + ENTRY_IDS,
+			       sizeof *tokens->id, err));
+	if (tokens->n + ENTRY_IDS > tokens->cap_end)
+		DS_TRY(ds_grow(&tokens->end, &tokens->cap_end, tokens->n + ENTRY_IDS,
+			       sizeof *tokens->end, err));
+	return DS_OK;
+}
+
+static inline __attribute__((always_inline)) enum ds_status run(struct sink *sink,
+								struct ds_err *err)
+{
+	struct ds_wp_encoder *enc = sink->enc;
+	const uint8_t *p = sink->text, *end = sink->end, *from;
+
+	while (p < end) {
+		uint8_t class = enc->ascii[*p];
+		unsigned n = 1;
+		uint32_t cp;
+
+		if (class == SPACE) {
+			p++;
+			continue;
+		}
+		if (class == UNSEEN) {
+			n = ds_utf8_decode(p, end, &cp);
+			class = class_of(enc, cp) & 7;
+		}
+		from = p;
+		p += n;
+		if (class == WORD)
+			p = word_end(enc, p, end, 0);
+		else if (class == ALONE && p < end && *p >= 0x80)
+			p = word_end(enc, p, end, 1);
+		else if (class != ALONE)
+			continue;
+		if (sink->tokens)
+			DS_TRY(reserve(sink->tokens, err));
+		DS_TRY(put_word(sink, from, (size_t)(p - from), err));
+	}
+	return DS_OK;
+}
+
+enum ds_status ds_wp_encode(struct ds_wp_encoder *enc, const void *text, size_t n, uint64_t base,
+			    struct ds_tokens *tokens, struct ds_err *err)
+{
+	struct sink sink = {enc, text, (const uint8_t *)text + n, base, tokens, 0};
+
+	return run(&sink, err);
+}
+
+enum ds_status ds_wp_count(struct ds_wp_encoder *enc, const void *text, size_t n, size_t *count_io,
+			   struct ds_err *err)
+{
+	struct sink sink = {enc, text, (const uint8_t *)text + n, 0, NULL, 0};
+
+	DS_TRY(run(&sink, err));
+	*count_io += sink.count;
+	return DS_OK;
+}
+
+/* A place between two characters of three bytes that are surely ideographs, U+5000..U+8FFF. */
+static int between_ideographs(const uint8_t *t, size_t p, size_t n)
+{
+	return p >= 3 && n - p >= 3 && t[p - 3] >= 0xE5 && t[p - 3] <= 0xE8 && t[p] >= 0xE5 &&
+	       t[p] <= 0xE8 && (t[p - 2] & 0xC0) == 0x80 && (t[p - 1] & 0xC0) == 0x80 &&
+	       (t[p + 1] & 0xC0) == 0x80 && (t[p + 2] & 0xC0) == 0x80;
+}
+
+/* No token reaches over an edge of ASCII punctuation, nor over white space, which belongs to what
+ * follows. */
+size_t ds_wp_cut(const struct ds_wp *wp, const void *text, size_t n)
+{
+	const uint8_t *t = text;
+
+	for (size_t p = n; p-- > 1;) {
+		uint8_t a = t[p - 1], b = t[p];
+
+		if (a > ' ' && a < 0x7F && (b == ' ' || b == '\n' || (b > ' ' && b < 0x7F)) &&
+		    (ascii_class(a) || ascii_class(b) || b <= ' '))
+			return p;
+		if ((wp->source.flags & DS_WP_CJK) && between_ideographs(t, p, n))
+			return p;
+	}
+	return 0;
+}
