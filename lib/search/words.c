@@ -173,7 +173,7 @@ static enum ds_status write_index(struct ds_words_builder *b, struct ds_buf *dir
 {
 	uint8_t head[WORDS_HEAD_BYTES] = {WORDS_VERSION};
 	uint64_t total = 0;
-	uint32_t n_terms;
+	uint32_t n_terms = 0;
 
 	DS_TRY(sort_postings(b, err));
 	DS_TRY(put_lists(b, directory, lists, &n_terms, err));
