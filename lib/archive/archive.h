@@ -1,8 +1,9 @@
 /*
  * archive.h - documents in a searchable, randomly readable, checksummed file
  *
- * The format is specified in man/ds-archive.5.  Writing streams: documents are given as chunks with
- * their embeddings, in order; memory does not grow with the collection.  Reading borrows from a map.
+ * The format is specified in man/ds-archive.5.  Writing streams: documents are given as bytes, or
+ * as chunks with their embeddings, in order; memory does not grow with the collection.  Reading
+ * borrows from a map.  A passage is a chunk as the archive keeps it: a byte span of its document.
  */
 #ifndef DS_ARCHIVE_ARCHIVE_H
 #define DS_ARCHIVE_ARCHIVE_H
@@ -12,51 +13,137 @@
 
 #include "base/err.h"
 #include "base/io.h"
+#include "base/pool.h"
 #include "frame/frame.h"
 
 struct ds_archive_writer;
 struct ds_archive;
+
+#define DS_ARCHIVE_LEVEL_DEFAULT 12
+#define DS_ARCHIVE_BLOCK_DEFAULT ((uint32_t)256 << 10)
+#define DS_ARCHIVE_BLOCK_MIN ((uint32_t)16 << 10)
+#define DS_ARCHIVE_BLOCK_MAX ((uint32_t)16 << 20)
+#define DS_ARCHIVE_DIMS_MAX 65536
+
+enum ds_vector_code { DS_VECTOR_CODE_I8 = 1, DS_VECTOR_CODE_I4 = 2 };
+
+/*
+ * Makes one record (record.h: enum ds_record_type) for each segment from the texts of its passages.
+ * An indexer serves one writer.
+ */
+struct ds_archive_indexer {
+	uint8_t type;
+	void *user;
+	/* the next passage of the segment */
+	enum ds_status (*add)(void *user, const uint8_t *text, size_t n, struct ds_err *err);
+	/* append the record's raw bytes for the passages added since the last call; none: no record
+	 */
+	enum ds_status (*finish)(void *user, struct ds_buf *raw, struct ds_err *err);
+};
 
 struct ds_archive_options {
 	int level;	      /* zstd, 1..22 */
 	uint32_t block_bytes; /* uncompressed size of a block: random access reads one */
 	uint64_t model;	      /* ds_model_id() of the embeddings, 0: none */
 	uint32_t dims;
+	enum ds_vector_code code;
+	struct ds_pool *pool; /* borrowed; NULL: one thread.  The bytes do not depend on it */
+	const struct ds_archive_indexer *indexer; /* borrowed; NULL: no word index */
 };
 
 /* A new archive at path ("-": standard output). */
 enum ds_status ds_archive_create(struct ds_archive_writer **w_ret, const char *path,
 				 const struct ds_archive_options *options, struct ds_err *err);
 /* An archive like path with documents added (written beside it and renamed; the old one is intact
- * until ds_archive_commit()). */
+ * until ds_archive_commit()).  DS_EINVAL when its embeddings are of another model. */
 enum ds_status ds_archive_append(struct ds_archive_writer **w_ret, const char *path,
 				 const struct ds_archive_options *options, struct ds_err *err);
-/* A document begins; its chunks follow in order, then its end. */
+/* A document begins; its chunks or bytes follow in order, then its end.  DS_EINVAL when the archive
+ * has a document of this name. */
 enum ds_status ds_archive_document(struct ds_archive_writer *w, const struct ds_document *d,
 				   struct ds_err *err);
-/* vector: [dims] f32, normalised, or NULL when the archive has none. */
+/* A passage: it begins at or before the end of the bytes given so far, and what it repeats of them
+ * must be equal.  vector: [dims] f32, normalised; NULL when the archive has none. */
 enum ds_status ds_archive_chunk(struct ds_archive_writer *w, const struct ds_chunk_frame *c,
 				const float *vector, struct ds_err *err);
+/* Bytes that belong to no passage. */
+enum ds_status ds_archive_bytes(struct ds_archive_writer *w, const void *bytes, size_t n,
+				struct ds_err *err);
+/* d: size and hash that the bytes given must have; NULL: they are taken as they came. */
 enum ds_status ds_archive_document_end(struct ds_archive_writer *w, const struct ds_document_end *d,
 				       struct ds_err *err);
-enum ds_status ds_archive_commit(struct ds_archive_writer *w, struct ds_err *err); /* frees w */
+
+struct ds_archive_totals {
+	uint64_t documents, text_bytes, passages;
+	uint64_t file_bytes; /* of them, in records of text (blocks, dictionaries), the next two: */
+	uint64_t block_bytes, dictionary_bytes;
+	uint64_t vector_bytes, word_bytes; /* records of the search index */
+};
+/* totals_ret may be NULL.  Frees w, whatever comes. */
+enum ds_status ds_archive_commit(struct ds_archive_writer *w, struct ds_archive_totals *totals_ret,
+				 struct ds_err *err);
 void ds_archive_abort(struct ds_archive_writer *w);
 
+/* path "-": standard input, by way of a temporary file.  One thread uses an archive at a time. */
 enum ds_status ds_archive_open(struct ds_archive **a_ret, const char *path, struct ds_err *err);
 void ds_archive_close(struct ds_archive *a);
+/* Whether bytes (the first of a file, n of them) begin an archive. */
+int ds_archive_probe(const void *bytes, size_t n);
 
 struct ds_archive_member {
-	struct ds_document document; /* name borrowed from the archive */
-	uint64_t hash;		     /* XXH3-64 of its bytes */
-	uint64_t first_chunk, chunks;
+	struct ds_document document;  /* name borrowed from the archive */
+	uint64_t hash;		      /* XXH3-64 of its bytes */
+	uint64_t first_chunk, chunks; /* its passages, numbered through the archive */
+	int binary;		      /* no text: it has no passages */
 };
 uint64_t ds_archive_members(const struct ds_archive *a);
 enum ds_status ds_archive_member(const struct ds_archive *a, uint64_t index,
 				 struct ds_archive_member *m_ret, struct ds_err *err);
+/* The number of the member with this name; DS_EINVAL when there is none. */
+enum ds_status ds_archive_find(const struct ds_archive *a, const char *name, size_t n,
+			       uint64_t *index_ret, struct ds_err *err);
 /* Bytes [start, end) of a member appended to buf: unpacks only the blocks they lie in. */
 enum ds_status ds_archive_read(struct ds_archive *a, uint64_t member, uint64_t start, uint64_t end,
 			       struct ds_buf *buf, struct ds_err *err);
-/* Every checksum of every part. */
+/* All bytes of a member in pieces to write(); DS_ECORRUPT after the last one when their hash is not
+ * the member's. */
+typedef enum ds_status ds_write_fn(void *user, const void *bytes, size_t n, struct ds_err *err);
+enum ds_status ds_archive_copy(struct ds_archive *a, uint64_t member, ds_write_fn *write,
+			       void *user, struct ds_err *err);
+void ds_archive_totals(const struct ds_archive *a, struct ds_archive_totals *totals_ret);
+uint64_t ds_archive_model(const struct ds_archive *a); /* 0: no embeddings */
+uint32_t ds_archive_dims(const struct ds_archive *a);
+
+/* Searching: segments, each with its passages [first, first + n), their embeddings and words. */
+struct ds_archive_segment {
+	uint64_t first_passage;
+	uint32_t passages;
+};
+uint32_t ds_archive_segments(const struct ds_archive *a);
+void ds_archive_segment(const struct ds_archive *a, uint32_t index,
+			struct ds_archive_segment *s_ret);
+
+struct ds_archive_passage {
+	uint64_t member, start, end;
+};
+enum ds_status ds_archive_passage(struct ds_archive *a, uint64_t passage,
+				  struct ds_archive_passage *p_ret, struct ds_err *err);
+
+/* The embeddings of a segment, borrowed from the map; n is 0 when it has none. */
+struct ds_archive_vectors {
+	enum ds_vector_code code;
+	uint32_t n, dims;
+	const uint8_t *scale; /* [n] IEEE half precision, unaligned */
+	const uint8_t *rows;  /* [n][ds_vector_row_bytes()] */
+};
+enum ds_status ds_archive_vectors(struct ds_archive *a, uint32_t segment,
+				  struct ds_archive_vectors *v_ret, struct ds_err *err);
+/* The raw bytes of the segment's record of this type (an indexer's), appended to buf; nothing when
+ * it has none. */
+enum ds_status ds_archive_index(struct ds_archive *a, uint32_t segment, uint8_t type,
+				struct ds_buf *buf, struct ds_err *err);
+
+/* Every checksum of every record, every byte of every document. */
 enum ds_status ds_archive_test(struct ds_archive *a, struct ds_err *err);
 
 #endif

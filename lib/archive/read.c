@@ -1,0 +1,298 @@
+/* read.c - spans of documents, passages, index records; testing everything */
+#include "archive/reader.h"
+
+#include <string.h>
+#include <xxhash.h>
+
+#include "archive/vector.h"
+
+#define COPY_BYTES ((uint64_t)1 << 20)
+
+static enum ds_status load_dictionary(struct ds_archive *a, uint32_t number, struct ds_err *err)
+{
+	struct ds_dictionary_entry *d = &a->dictionary[number - 1];
+	struct ds_buf raw = {0};
+	struct ds_record r;
+	enum ds_status st;
+
+	if (d->ddict)
+		return DS_OK;
+	DS_TRY(ds_record_get(&a->map, d->offset, a->directory_offset, &r, err));
+	if (r.type != DS_RECORD_DICTIONARY)
+		return ds_fail_at(err, DS_EFORMAT, a->map.path, d->offset,
+				  "a dictionary was expected here");
+	st = ds_record_unpack(&a->map, &r, &raw, err);
+	if (st == DS_OK) {
+		d->ddict = ZSTD_createDDict(raw.data, raw.len);
+		if (!d->ddict)
+			st = ds_fail_at(err, DS_EFORMAT, a->map.path, d->offset,
+					"the dictionary cannot be used");
+	}
+	ds_buf_fini(&raw);
+	return st;
+}
+
+static enum ds_status decode_block(struct ds_archive *a, const struct ds_block *b,
+				   const struct ds_record *r, struct ds_err *err)
+{
+	size_t n;
+
+	if (r->coder == DS_CODER_STORED)
+		return ds_buf_append(&a->cached, r->bytes, r->raw, err);
+	if (r->coder > DS_CODER_ZSTD_DICTIONARY)
+		return ds_fail_at(err, DS_EUNSUPPORTED, a->map.path, r->offset + 5,
+				  "coder %u, which this version does not know", r->coder);
+	if (r->coder == DS_CODER_ZSTD_DICTIONARY && !b->dictionary)
+		return ds_fail_at(err, DS_EFORMAT, a->map.path, r->offset + 5,
+				  "a block needs a dictionary, its segment has none");
+	if (!a->dctx)
+		a->dctx = ZSTD_createDCtx();
+	if (!a->dctx)
+		return ds_fail_nomem(err, 1);
+	DS_TRY(ds_buf_reserve(&a->cached, r->raw, err));
+	if (r->coder == DS_CODER_ZSTD_DICTIONARY) {
+		DS_TRY(load_dictionary(a, b->dictionary, err));
+		n = ZSTD_decompress_usingDDict(a->dctx, a->cached.data, r->raw, r->bytes, r->stored,
+					       a->dictionary[b->dictionary - 1].ddict);
+	} else {
+		n = ZSTD_decompressDCtx(a->dctx, a->cached.data, r->raw, r->bytes, r->stored);
+	}
+	if (ZSTD_isError(n) || n != r->raw)
+		return ds_fail_at(err, DS_EFORMAT, a->map.path, r->offset + DS_RECORD_HEAD_BYTES,
+				  "a block does not unpack to %u bytes: %s", r->raw,
+				  ZSTD_isError(n) ? ZSTD_getErrorName(n) : "it is shorter");
+	a->cached.len = r->raw;
+	return DS_OK;
+}
+
+/* Unpack a block into the cache. */
+static enum ds_status load_block(struct ds_archive *a, uint64_t index, struct ds_err *err)
+{
+	const struct ds_block *b = &a->block[index];
+	struct ds_record r;
+
+	if (a->cached_block == index)
+		return DS_OK;
+	a->cached_block = UINT64_MAX;
+	a->cached.len = 0;
+	DS_TRY(ds_record_get(&a->map, b->offset, a->directory_offset, &r, err));
+	if (r.type != DS_RECORD_BLOCK || r.raw != b->raw || r.stored != b->stored)
+		return ds_fail_at(err, DS_EFORMAT, a->map.path, b->offset,
+				  "a block of %u bytes (%u stored) was expected here", b->raw,
+				  b->stored);
+	DS_TRY(ds_record_verify(&a->map, &r, err));
+	DS_TRY(decode_block(a, b, &r, err));
+	a->cached_block = index;
+	return DS_OK;
+}
+
+/* The piece of member m that holds byte start. */
+static const struct ds_stored_piece *find_piece(const struct ds_archive *a,
+						const struct ds_member_entry *m, uint64_t start)
+{
+	const struct ds_stored_piece *p = a->piece + m->first_piece;
+	size_t low = 0, high = m->pieces;
+
+	while (high - low > 1) {
+		size_t mid = low + (high - low) / 2;
+
+		if (p[mid].start <= start)
+			low = mid;
+		else
+			high = mid;
+	}
+	return p + low;
+}
+
+enum ds_status ds_archive_read(struct ds_archive *a, uint64_t member, uint64_t start, uint64_t end,
+			       struct ds_buf *buf, struct ds_err *err)
+{
+	const struct ds_stored_piece *p;
+	struct ds_archive_member m;
+
+	DS_TRY(ds_archive_member(a, member, &m, err));
+	if (start > end || end > m.document.size)
+		return ds_fail_at(err, DS_EINVAL, a->map.path, DS_NO_OFFSET,
+				  "bytes %llu to %llu of a document of %llu",
+				  (unsigned long long)start, (unsigned long long)end,
+				  (unsigned long long)m.document.size);
+	if (start == end)
+		return DS_OK;
+	DS_TRY(ds_buf_reserve(buf, end - start, err));
+	for (p = find_piece(a, &a->member[member], start); start < end; p++) {
+		uint64_t skip = start - p->start;
+		uint64_t n = p->at.length - skip;
+
+		if (n > end - start)
+			n = end - start;
+		DS_TRY(load_block(a, p->at.block, err));
+		DS_TRY(ds_buf_append(buf, a->cached.data + p->at.offset + skip, n, err));
+		start += n;
+	}
+	return DS_OK;
+}
+
+enum ds_status ds_archive_copy(struct ds_archive *a, uint64_t member, ds_write_fn *write,
+			       void *user, struct ds_err *err)
+{
+	const struct ds_stored_piece *p;
+	struct ds_archive_member m;
+	enum ds_status st = DS_OK;
+	XXH3_state_t *hash;
+
+	DS_TRY(ds_archive_member(a, member, &m, err));
+	hash = XXH3_createState();
+	if (!hash)
+		return ds_fail_nomem(err, 1);
+	XXH3_64bits_reset(hash);
+	p = a->piece + a->member[member].first_piece;
+	for (uint64_t i = 0; st == DS_OK && i < a->member[member].pieces; i++, p++) {
+		st = load_block(a, p->at.block, err);
+		if (st != DS_OK)
+			break;
+		XXH3_64bits_update(hash, a->cached.data + p->at.offset, p->at.length);
+		st = write(user, a->cached.data + p->at.offset, p->at.length, err);
+	}
+	if (st == DS_OK && XXH3_64bits_digest(hash) != m.hash)
+		st = ds_fail_at(err, DS_ECORRUPT, a->map.path, DS_NO_OFFSET,
+				"the bytes of '%.200s' do not have its checksum", m.document.name);
+	XXH3_freeState(hash);
+	return st;
+}
+
+enum ds_status ds_archive_passage(struct ds_archive *a, uint64_t passage,
+				  struct ds_archive_passage *p_ret, struct ds_err *err)
+{
+	size_t low = 0, high = a->n_segments;
+	const struct ds_segment_entry *s;
+	size_t first, last;
+
+	if (passage >= a->totals.passages)
+		return ds_fail_at(err, DS_EINVAL, a->map.path, DS_NO_OFFSET,
+				  "there is no passage number %llu", (unsigned long long)passage);
+	while (high - low > 1) {
+		size_t mid = low + (high - low) / 2;
+
+		if (a->segment[mid].first_passage <= passage)
+			low = mid;
+		else
+			high = mid;
+	}
+	DS_TRY(ds_passages_read(a, low, err));
+	s = &a->segment[low];
+	for (first = s->first_extent, last = first + s->extents; last - first > 1;) {
+		size_t mid = first + (last - first) / 2;
+
+		if (a->extent[mid].first_passage <= passage)
+			first = mid;
+		else
+			last = mid;
+	}
+	p_ret->member = a->extent[first].member;
+	p_ret->start = s->span[passage - s->first_passage].start;
+	p_ret->end = s->span[passage - s->first_passage].end;
+	return DS_OK;
+}
+
+enum ds_status ds_archive_vectors(struct ds_archive *a, uint32_t segment,
+				  struct ds_archive_vectors *v_ret, struct ds_err *err)
+{
+	uint64_t scale_bytes, row_bytes;
+	struct ds_record r;
+	const uint8_t *p;
+	int found;
+
+	*v_ret = (struct ds_archive_vectors){0};
+	DS_TRY(ds_segment_record(a, segment, DS_RECORD_VECTORS, &r, &found, err));
+	if (!found)
+		return DS_OK;
+	p = r.bytes;
+	if (r.coder != DS_CODER_STORED || r.stored < 24)
+		return ds_fail_at(err, DS_EFORMAT, a->map.path, r.offset,
+				  "embeddings that are packed or have no head");
+	v_ret->code = p[0];
+	v_ret->dims = ds_get_u32(p + 4);
+	v_ret->n = ds_get_u32(p + 16);
+	if (v_ret->code != DS_VECTOR_CODE_I8 && v_ret->code != DS_VECTOR_CODE_I4)
+		return ds_fail_at(err, DS_EUNSUPPORTED, a->map.path, r.offset,
+				  "embeddings of type %u, which this version does not know", p[0]);
+	if (v_ret->dims != a->dims || ds_get_u64(p + 8) != a->model ||
+	    v_ret->n != a->segment[segment].row.passages)
+		return ds_fail_at(err, DS_EFORMAT, a->map.path, r.offset,
+				  "embeddings do not fit the archive's directory");
+	scale_bytes = ((uint64_t)v_ret->n * 2 + 7) & ~(uint64_t)7;
+	row_bytes = (uint64_t)v_ret->n * ds_vector_row_bytes(v_ret->code, v_ret->dims);
+	if (r.stored != 24 + scale_bytes + row_bytes)
+		return ds_fail_at(err, DS_EFORMAT, a->map.path, r.offset,
+				  "embeddings of %u bytes where %llu were expected", r.stored,
+				  (unsigned long long)(24 + scale_bytes + row_bytes));
+	v_ret->scale = p + 24;
+	v_ret->rows = v_ret->scale + scale_bytes;
+	return DS_OK;
+}
+
+enum ds_status ds_archive_index(struct ds_archive *a, uint32_t segment, uint8_t type,
+				struct ds_buf *buf, struct ds_err *err)
+{
+	struct ds_record r;
+	int found;
+
+	DS_TRY(ds_segment_record(a, segment, type, &r, &found, err));
+	return found ? ds_record_unpack(&a->map, &r, buf, err) : DS_OK;
+}
+
+/* The records tile the file between header and footer; old directories may have footers. */
+static enum ds_status test_records(const struct ds_archive *a, struct ds_err *err)
+{
+	const uint64_t end = a->map.len - DS_ARCHIVE_FOOTER_BYTES;
+	uint64_t at = DS_ARCHIVE_HEADER_BYTES, unused;
+	struct ds_record r;
+
+	while (at < end) {
+		DS_TRY(ds_record_get(&a->map, at, end, &r, err));
+		DS_TRY(ds_record_verify(&a->map, &r, err));
+		at = r.end;
+		if (r.type == DS_RECORD_DIRECTORY && at < end) {
+			at += DS_ARCHIVE_FOOTER_BYTES;
+			DS_TRY(ds_archive_footer_get(&a->map, at, &unused, err));
+		}
+	}
+	return DS_OK;
+}
+
+static enum ds_status discard(void *user, const void *bytes, size_t n, struct ds_err *err)
+{
+	(void)user;
+	(void)bytes;
+	(void)n;
+	(void)err;
+	return DS_OK;
+}
+
+static enum ds_status test_index(struct ds_archive *a, uint32_t segment, struct ds_err *err)
+{
+	const struct ds_segment_row *row = &a->segment[segment].row;
+	struct ds_archive_vectors v;
+	struct ds_buf raw = {0};
+	enum ds_status st;
+
+	st = ds_passages_read(a, segment, err);
+	if (st == DS_OK)
+		st = ds_archive_vectors(a, segment, &v, err);
+	for (uint32_t i = 0; st == DS_OK && i < row->n_records; i++) {
+		raw.len = 0;
+		st = ds_archive_index(a, segment, (uint8_t)row->record[i].type, &raw, err);
+	}
+	ds_buf_fini(&raw);
+	return st;
+}
+
+enum ds_status ds_archive_test(struct ds_archive *a, struct ds_err *err)
+{
+	DS_TRY(test_records(a, err));
+	for (uint32_t s = 0; s < a->n_segments; s++)
+		DS_TRY(test_index(a, s, err));
+	for (uint64_t i = 0; i < a->n_members; i++)
+		DS_TRY(ds_archive_copy(a, i, discard, NULL, err));
+	return DS_OK;
+}

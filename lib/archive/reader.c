@@ -1,0 +1,296 @@
+/* reader.c - opening an archive: footer, directory, tables; what is in it */
+#include "archive/reader.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+/* The map of a pipe: its bytes in an unlinked file. */
+static enum ds_status map_stdin(struct ds_archive *a, struct ds_err *err)
+{
+	static uint8_t bytes[1 << 16];
+	struct ds_in in;
+	char path[64];
+	uint64_t at = 0;
+	size_t got;
+
+	DS_TRY(ds_spill_open(&a->spill, err));
+	DS_TRY(ds_in_open(&in, "-", err));
+	for (;;) {
+		DS_TRY(ds_in_read(&in, bytes, sizeof bytes, &got, err));
+		if (got == 0)
+			break;
+		DS_TRY(ds_pwrite_all(a->spill, bytes, got, at, err));
+		at += got;
+	}
+	snprintf(path, sizeof path, "/proc/self/fd/%d", a->spill);
+	DS_TRY(ds_map_open(&a->map, path, err));
+	free(a->map.path);
+	a->map.path = strdup("(stdin)");
+	return a->map.path ? DS_OK : ds_fail_nomem(err, sizeof path);
+}
+
+static enum ds_status bad_directory(struct ds_cursor *cur, const char *what)
+{
+	return ds_fail_at(cur->err, DS_EFORMAT, cur->path, cur->base,
+			  "the directory is not valid: %s (at %zu in it)", what, cur->pos);
+}
+
+/* *last_io: the highest offset so far; every offset is above it. */
+static enum ds_status get_offset(struct ds_cursor *cur, uint64_t *last_io, uint64_t *offset_ret)
+{
+	DS_TRY(ds_cursor_u64(cur, offset_ret));
+	if (*offset_ret < *last_io || *offset_ret >= cur->base)
+		return bad_directory(cur, "an offset is out of order");
+	*last_io = *offset_ret + 1;
+	return DS_OK;
+}
+
+static enum ds_status get_row(struct ds_cursor *cur, const struct ds_archive *a, uint64_t *last_io,
+			      struct ds_segment_row *row)
+{
+	uint32_t zero, type, before = 0;
+
+	DS_TRY(get_offset(cur, last_io, &row->blocks_offset));
+	*last_io = row->blocks_offset; /* without blocks, the first record is there */
+	DS_TRY(ds_cursor_u32(cur, &row->dictionary));
+	DS_TRY(ds_cursor_u32(cur, &row->passages));
+	DS_TRY(ds_cursor_u32(cur, &row->n_records));
+	DS_TRY(ds_cursor_u32(cur, &zero));
+	if (row->dictionary > a->n_dictionaries || zero || row->n_records == 0 ||
+	    row->n_records > DS_SEGMENT_RECORDS_MAX)
+		return bad_directory(cur, "a segment's numbers make no sense");
+	for (uint32_t i = 0; i < row->n_records; i++) {
+		DS_TRY(ds_cursor_u32(cur, &type));
+		DS_TRY(ds_cursor_u32(cur, &zero));
+		DS_TRY(get_offset(cur, last_io, &row->record[i].offset));
+		if (zero || type <= before || (i == 0 && type != DS_RECORD_DOCUMENTS))
+			return bad_directory(cur,
+					     "the records of a segment are not as they must be");
+		row->record[i].type = before = type;
+	}
+	return DS_OK;
+}
+
+static enum ds_status get_lists(struct ds_archive *a, struct ds_cursor *cur)
+{
+	uint64_t last = DS_ARCHIVE_HEADER_BYTES;
+
+	a->dictionary = ds_alloc_zero(a->n_dictionaries, sizeof *a->dictionary);
+	a->segment = ds_alloc_zero(a->n_segments, sizeof *a->segment);
+	if (!a->dictionary || !a->segment)
+		return ds_fail_nomem(cur->err, a->n_segments * sizeof *a->segment);
+	for (size_t i = 0; i < a->n_dictionaries; i++)
+		DS_TRY(get_offset(cur, &last, &a->dictionary[i].offset));
+	last = DS_ARCHIVE_HEADER_BYTES;
+	for (size_t i = 0; i < a->n_segments; i++)
+		DS_TRY(get_row(cur, a, &last, &a->segment[i].row));
+	if (ds_cursor_left(cur))
+		return bad_directory(cur, "bytes after its end");
+	return DS_OK;
+}
+
+static enum ds_status get_directory(struct ds_archive *a, struct ds_cursor *cur,
+				    struct ds_archive_totals *claimed)
+{
+	uint32_t n_dictionaries, n_segments, zero;
+
+	DS_TRY(ds_cursor_u64(cur, &claimed->documents));
+	DS_TRY(ds_cursor_u64(cur, &claimed->text_bytes));
+	DS_TRY(ds_cursor_u64(cur, &claimed->passages));
+	DS_TRY(ds_cursor_u64(cur, &a->model));
+	DS_TRY(ds_cursor_u32(cur, &a->dims));
+	DS_TRY(ds_cursor_u32(cur, &n_dictionaries));
+	DS_TRY(ds_cursor_u32(cur, &n_segments));
+	DS_TRY(ds_cursor_u32(cur, &zero));
+	if (zero || n_dictionaries > ds_cursor_left(cur) / 8 ||
+	    n_segments > ds_cursor_left(cur) / 40 || a->dims > DS_ARCHIVE_DIMS_MAX ||
+	    !a->model != !a->dims)
+		return bad_directory(cur, "its numbers make no sense");
+	a->n_dictionaries = n_dictionaries;
+	a->n_segments = n_segments;
+	return get_lists(a, cur);
+}
+
+static enum ds_status read_directory(struct ds_archive *a, struct ds_archive_totals *claimed,
+				     struct ds_err *err)
+{
+	struct ds_cursor cur;
+	struct ds_record r;
+	struct ds_buf raw = {0};
+	enum ds_status st;
+
+	DS_TRY(ds_record_get(&a->map, a->directory_offset, a->map.len - DS_ARCHIVE_FOOTER_BYTES, &r,
+			     err));
+	if (r.type != DS_RECORD_DIRECTORY || r.end != a->map.len - DS_ARCHIVE_FOOTER_BYTES)
+		return ds_fail_at(err, DS_EFORMAT, a->map.path, r.offset,
+				  "the directory was expected here, before the footer");
+	st = ds_record_unpack(&a->map, &r, &raw, err);
+	if (st == DS_OK) {
+		ds_cursor_init(&cur, raw.data, raw.len, err);
+		cur.path = a->map.path;
+		cur.base = a->directory_offset;
+		st = get_directory(a, &cur, claimed);
+	}
+	ds_buf_fini(&raw);
+	return st;
+}
+
+/* The sizes of the records, for people; their heads are checked on the way. */
+static enum ds_status count_records(struct ds_archive *a, struct ds_err *err)
+{
+	struct ds_archive_totals *t = &a->totals;
+	struct ds_record r;
+
+	for (size_t i = 0; i < a->n_dictionaries; i++) {
+		DS_TRY(ds_record_get(&a->map, a->dictionary[i].offset, a->directory_offset, &r,
+				     err));
+		t->dictionary_bytes += r.end - r.offset;
+	}
+	for (size_t i = 0; i < a->n_blocks; i++)
+		t->block_bytes += ds_record_size(a->block[i].stored);
+	for (size_t s = 0; s < a->n_segments; s++) {
+		const struct ds_segment_row *row = &a->segment[s].row;
+
+		for (uint32_t i = 0; i < row->n_records; i++) {
+			DS_TRY(ds_record_get(&a->map, row->record[i].offset, a->directory_offset,
+					     &r, err));
+			if (r.type == DS_RECORD_VECTORS)
+				t->vector_bytes += r.end - r.offset;
+			else if (r.type == DS_RECORD_WORDS)
+				t->word_bytes += r.end - r.offset;
+		}
+	}
+	t->file_bytes = a->map.len;
+	return DS_OK;
+}
+
+static enum ds_status read_all_tables(struct ds_archive *a, struct ds_err *err)
+{
+	struct ds_archive_totals claimed = {0};
+
+	DS_TRY(ds_archive_header_check(&a->map, err));
+	DS_TRY(ds_archive_footer_get(&a->map, a->map.len, &a->directory_offset, err));
+	DS_TRY(read_directory(a, &claimed, err));
+	for (size_t s = 0; s < a->n_segments; s++)
+		DS_TRY(ds_tables_read(a, s, err));
+	if (a->n_members != claimed.documents || a->totals.documents != claimed.documents ||
+	    a->totals.text_bytes != claimed.text_bytes || a->totals.passages != claimed.passages)
+		return ds_fail_at(err, DS_EFORMAT, a->map.path, a->directory_offset,
+				  "the directory and the segments disagree on the documents");
+	return count_records(a, err);
+}
+
+enum ds_status ds_archive_open(struct ds_archive **a_ret, const char *path, struct ds_err *err)
+{
+	struct ds_archive *a = ds_alloc_zero(1, sizeof *a);
+	enum ds_status st;
+
+	if (!a)
+		return ds_fail_nomem(err, sizeof *a);
+	a->spill = -1;
+	a->cached_block = UINT64_MAX;
+	ds_arena_init(&a->names);
+	if (!path || strcmp(path, "-") == 0)
+		st = map_stdin(a, err);
+	else
+		st = ds_map_open(&a->map, path, err);
+	if (st == DS_OK)
+		st = read_all_tables(a, err);
+	if (st != DS_OK)
+		ds_archive_close(a);
+	else
+		*a_ret = a;
+	return st;
+}
+
+void ds_archive_close(struct ds_archive *a)
+{
+	if (!a)
+		return;
+	for (size_t i = 0; a->dictionary && i < a->n_dictionaries; i++)
+		ZSTD_freeDDict(a->dictionary[i].ddict);
+	for (size_t i = 0; a->segment && i < a->n_segments; i++)
+		free(a->segment[i].span);
+	ZSTD_freeDCtx(a->dctx);
+	ds_buf_fini(&a->cached);
+	ds_arena_fini(&a->names);
+	free(a->dictionary);
+	free(a->segment);
+	free(a->block);
+	free(a->piece);
+	free(a->member);
+	free(a->extent);
+	free(a->by_name);
+	ds_map_close(&a->map);
+	if (a->spill >= 0)
+		close(a->spill);
+	free(a);
+}
+
+int ds_archive_probe(const void *bytes, size_t n)
+{
+	uint8_t header[DS_ARCHIVE_HEADER_BYTES] = {0};
+
+	ds_archive_header(header);
+	return n >= 8 && memcmp(bytes, header, 8) == 0;
+}
+
+uint64_t ds_archive_members(const struct ds_archive *a)
+{
+	return a->n_members;
+}
+
+enum ds_status ds_archive_member(const struct ds_archive *a, uint64_t index,
+				 struct ds_archive_member *m_ret, struct ds_err *err)
+{
+	if (index >= a->n_members)
+		return ds_fail_at(err, DS_EINVAL, a->map.path, DS_NO_OFFSET,
+				  "there is no document number %llu", (unsigned long long)index);
+	*m_ret = a->member[index].m;
+	return DS_OK;
+}
+
+enum ds_status ds_archive_find(const struct ds_archive *a, const char *name, size_t n,
+			       uint64_t *index_ret, struct ds_err *err)
+{
+	for (size_t i = 0; i < a->n_members; i++) {
+		const struct ds_document *d = &a->member[i].m.document;
+
+		if (d->name_len == n && memcmp(d->name, name, n) == 0) {
+			*index_ret = i;
+			return DS_OK;
+		}
+	}
+	return ds_fail_at(err, DS_EINVAL, a->map.path, DS_NO_OFFSET, "no document '%.*s' in it",
+			  n > 200 ? 200 : (int)n, name);
+}
+
+void ds_archive_totals(const struct ds_archive *a, struct ds_archive_totals *totals_ret)
+{
+	*totals_ret = a->totals;
+}
+
+uint64_t ds_archive_model(const struct ds_archive *a)
+{
+	return a->model;
+}
+
+uint32_t ds_archive_dims(const struct ds_archive *a)
+{
+	return a->dims;
+}
+
+uint32_t ds_archive_segments(const struct ds_archive *a)
+{
+	return (uint32_t)a->n_segments;
+}
+
+void ds_archive_segment(const struct ds_archive *a, uint32_t index,
+			struct ds_archive_segment *s_ret)
+{
+	s_ret->first_passage = a->segment[index].first_passage;
+	s_ret->passages = a->segment[index].row.passages;
+}

@@ -1,0 +1,251 @@
+/* record.c - the records an archive is made of: heads, checksums, coders, varints */
+#include "archive/record.h"
+
+#include <string.h>
+#include <xxhash.h>
+#include <zstd.h>
+
+#define VERSION 1
+#define TABLE_LEVEL 12 /* tables are small; higher levels gain nothing measurable */
+
+static const uint8_t header_magic[8] = {0xD5, 'D', 'S', 'Z', '\r', '\n', 0x1A, '\n'};
+static const uint8_t footer_magic[8] = {0xD5, 'D', 'S', 'Z', 'E', 'N', 'D', '\n'};
+static const uint8_t record_magic[4] = {0xD5, 'R', 'E', 'C'};
+
+void ds_archive_header(uint8_t header[DS_ARCHIVE_HEADER_BYTES])
+{
+	memcpy(header, header_magic, 8);
+	ds_put_u32(header + 8, VERSION);
+	ds_put_u32(header + 12, (uint32_t)XXH3_64bits(header, 12));
+}
+
+enum ds_status ds_archive_header_check(const struct ds_map *map, struct ds_err *err)
+{
+	const uint8_t *p = map->data;
+
+	if (map->len < 8 || memcmp(p, header_magic, 8) != 0)
+		return ds_fail_at(err, DS_EFORMAT, map->path, 0, "not an archive of ds-compress");
+	if (map->len < DS_ARCHIVE_HEADER_BYTES)
+		return ds_fail_at(err, DS_ETRUNCATED, map->path, map->len,
+				  "the archive ends within its header");
+	if ((uint32_t)XXH3_64bits(p, 12) != ds_get_u32(p + 12))
+		return ds_fail_at(err, DS_ECORRUPT, map->path, 12,
+				  "checksum of the header does not match");
+	if (ds_get_u32(p + 8) != VERSION)
+		return ds_fail_at(err, DS_EUNSUPPORTED, map->path, 8,
+				  "archive version %u; this program reads version %d",
+				  ds_get_u16(p + 8), VERSION);
+	return DS_OK;
+}
+
+void ds_archive_footer(uint8_t footer[DS_ARCHIVE_FOOTER_BYTES], uint64_t directory,
+		       uint64_t file_bytes)
+{
+	memcpy(footer, footer_magic, 8);
+	ds_put_u64(footer + 8, directory);
+	ds_put_u64(footer + 16, file_bytes);
+	ds_put_u64(footer + 24, XXH3_64bits(footer, 24));
+}
+
+enum ds_status ds_archive_footer_get(const struct ds_map *map, uint64_t end,
+				     uint64_t *directory_ret, struct ds_err *err)
+{
+	const uint8_t *p;
+	uint64_t at;
+
+	if (end > map->len ||
+	    end < DS_ARCHIVE_HEADER_BYTES + DS_RECORD_HEAD_BYTES + DS_ARCHIVE_FOOTER_BYTES)
+		return ds_fail_at(err, DS_ETRUNCATED, map->path, map->len,
+				  "the archive has no footer: it is truncated");
+	at = end - DS_ARCHIVE_FOOTER_BYTES;
+	p = map->data + at;
+	if (memcmp(p, footer_magic, 8) != 0)
+		return ds_fail_at(
+			err, DS_ETRUNCATED, map->path, at,
+			"no footer at the end: the archive is truncated or something follows it");
+	if (XXH3_64bits(p, 24) != ds_get_u64(p + 24))
+		return ds_fail_at(err, DS_ECORRUPT, map->path, at,
+				  "checksum of the footer does not match");
+	if (ds_get_u64(p + 16) != end)
+		return ds_fail_at(err, DS_EFORMAT, map->path, at + 16,
+				  "the footer is of an archive of %llu bytes, this one has %llu",
+				  (unsigned long long)ds_get_u64(p + 16), (unsigned long long)end);
+	*directory_ret = ds_get_u64(p + 8);
+	if (*directory_ret < DS_ARCHIVE_HEADER_BYTES || *directory_ret >= at)
+		return ds_fail_at(err, DS_EFORMAT, map->path, at + 8,
+				  "the directory would be at byte %llu",
+				  (unsigned long long)*directory_ret);
+	return DS_OK;
+}
+
+enum ds_status ds_record_write(struct ds_out *out, const struct ds_record *r, struct ds_err *err)
+{
+	uint8_t head[DS_RECORD_HEAD_BYTES] = {0};
+	static const uint8_t zeros[8];
+
+	memcpy(head, record_magic, 4);
+	head[4] = r->type;
+	head[5] = r->coder;
+	ds_put_u32(head + 8, r->stored);
+	ds_put_u32(head + 12, r->raw);
+	ds_put_u64(head + 16, XXH3_64bits(r->bytes, r->stored));
+	ds_put_u64(head + 24, XXH3_64bits(head, 24));
+	DS_TRY(ds_out_write(out, head, sizeof head, err));
+	DS_TRY(ds_out_write(out, r->bytes, r->stored, err));
+	return ds_out_write(out, zeros, -r->stored & 7, err);
+}
+
+/* What raw bytes a reader accepts for so many stored ones, outside blocks. */
+static uint64_t raw_max(uint32_t stored)
+{
+	return 4096 + (uint64_t)32 * stored;
+}
+
+enum ds_status ds_record_pack(struct ds_out *out, uint8_t type, const struct ds_buf *raw,
+			      struct ds_err *err)
+{
+	struct ds_record r = {.type = type, .stored = (uint32_t)raw->len, .bytes = raw->data};
+	struct ds_buf packed = {0};
+	enum ds_status st;
+	size_t n;
+
+	if (raw->len > DS_RECORD_BYTES_MAX)
+		return ds_fail(err, DS_ELIMIT, "a table of %zu bytes is over the limit of %u",
+			       raw->len, DS_RECORD_BYTES_MAX);
+	r.raw = r.stored;
+	DS_TRY(ds_buf_reserve(&packed, ZSTD_compressBound(raw->len), err));
+	n = ZSTD_compress(packed.data, packed.cap, raw->data, raw->len, TABLE_LEVEL);
+	if (!ZSTD_isError(n) && n < raw->len && raw->len <= raw_max((uint32_t)n)) {
+		r.coder = DS_CODER_ZSTD;
+		r.stored = (uint32_t)n;
+		r.bytes = packed.data;
+	}
+	st = ds_record_write(out, &r, err);
+	ds_buf_fini(&packed);
+	return st;
+}
+
+static enum ds_status check_head(const struct ds_map *map, const uint8_t *p, uint64_t offset,
+				 struct ds_err *err)
+{
+	if (memcmp(p, record_magic, 4) != 0)
+		return ds_fail_at(err, DS_EFORMAT, map->path, offset, "a record was expected here");
+	if (XXH3_64bits(p, 24) != ds_get_u64(p + 24))
+		return ds_fail_at(err, DS_ECORRUPT, map->path, offset,
+				  "checksum of a record's head does not match");
+	if (ds_get_u16(p + 6) != 0)
+		return ds_fail_at(err, DS_EUNSUPPORTED, map->path, offset + 6,
+				  "a record with flags %#x, which this version does not know",
+				  ds_get_u16(p + 6));
+	return DS_OK;
+}
+
+static enum ds_status check_sizes(const struct ds_map *map, const struct ds_record *r,
+				  struct ds_err *err)
+{
+	int text = r->type == DS_RECORD_BLOCK || r->type == DS_RECORD_DICTIONARY;
+	uint32_t max = text ? DS_BLOCK_BYTES_MAX : DS_RECORD_BYTES_MAX;
+
+	if (r->raw > max)
+		return ds_fail_at(err, DS_ELIMIT, map->path, r->offset + 12,
+				  "a record of %u bytes is over the limit of %u", r->raw, max);
+	if (r->type != DS_RECORD_BLOCK && r->raw > raw_max(r->stored))
+		return ds_fail_at(err, DS_ELIMIT, map->path, r->offset + 12,
+				  "%u bytes in %u stored ones are over the allowed ratio", r->raw,
+				  r->stored);
+	if (r->coder == DS_CODER_STORED && r->stored != r->raw)
+		return ds_fail_at(err, DS_EFORMAT, map->path, r->offset + 8,
+				  "a stored record of %u bytes claims to be %u", r->stored, r->raw);
+	return DS_OK;
+}
+
+enum ds_status ds_record_get(const struct ds_map *map, uint64_t offset, uint64_t limit,
+			     struct ds_record *r_ret, struct ds_err *err)
+{
+	const uint8_t *p = map->data + offset;
+
+	if (limit > map->len || offset > limit || limit - offset < DS_RECORD_HEAD_BYTES)
+		return ds_fail_at(err, DS_ETRUNCATED, map->path, offset,
+				  "a record was expected here, %llu bytes are left",
+				  (unsigned long long)(offset <= limit ? limit - offset : 0));
+	DS_TRY(check_head(map, p, offset, err));
+	*r_ret = (struct ds_record){
+		.type = p[4],
+		.coder = p[5],
+		.stored = ds_get_u32(p + 8),
+		.raw = ds_get_u32(p + 12),
+		.hash = ds_get_u64(p + 16),
+		.bytes = p + DS_RECORD_HEAD_BYTES,
+		.offset = offset,
+	};
+	if (ds_record_size(r_ret->stored) > limit - offset)
+		return ds_fail_at(err, DS_ETRUNCATED, map->path, offset + 8,
+				  "a record of %u bytes reaches beyond its place", r_ret->stored);
+	r_ret->end = offset + ds_record_size(r_ret->stored);
+	return check_sizes(map, r_ret, err);
+}
+
+enum ds_status ds_record_verify(const struct ds_map *map, const struct ds_record *r,
+				struct ds_err *err)
+{
+	if (XXH3_64bits(r->bytes, r->stored) != r->hash)
+		return ds_fail_at(err, DS_ECORRUPT, map->path, r->offset + DS_RECORD_HEAD_BYTES,
+				  "checksum of %u bytes does not match", r->stored);
+	for (const uint8_t *p = r->bytes + r->stored; p < map->data + r->end; p++)
+		if (*p)
+			return ds_fail_at(err, DS_ECORRUPT, map->path, (uint64_t)(p - map->data),
+					  "padding is not zero");
+	return DS_OK;
+}
+
+enum ds_status ds_record_unpack(const struct ds_map *map, const struct ds_record *r,
+				struct ds_buf *buf, struct ds_err *err)
+{
+	size_t n;
+
+	DS_TRY(ds_record_verify(map, r, err));
+	if (r->coder == DS_CODER_STORED)
+		return ds_buf_append(buf, r->bytes, r->stored, err);
+	if (r->coder != DS_CODER_ZSTD)
+		return ds_fail_at(err, DS_EUNSUPPORTED, map->path, r->offset + 5,
+				  "coder %u, which this version does not know", r->coder);
+	DS_TRY(ds_buf_reserve(buf, r->raw, err));
+	n = ZSTD_decompress(buf->data + buf->len, r->raw, r->bytes, r->stored);
+	if (ZSTD_isError(n) || n != r->raw)
+		return ds_fail_at(err, DS_EFORMAT, map->path, r->offset + DS_RECORD_HEAD_BYTES,
+				  "a table does not unpack to %u bytes: %s", r->raw,
+				  ZSTD_isError(n) ? ZSTD_getErrorName(n) : "it is shorter");
+	buf->len += n;
+	return DS_OK;
+}
+
+enum ds_status ds_varint_put(struct ds_buf *buf, uint64_t value, struct ds_err *err)
+{
+	uint8_t bytes[10];
+	size_t n = 0;
+
+	for (; value >= 0x80; value >>= 7)
+		bytes[n++] = (uint8_t)(value | 0x80);
+	bytes[n++] = (uint8_t)value;
+	return ds_buf_append(buf, bytes, n, err);
+}
+
+enum ds_status ds_varint_get(struct ds_cursor *cur, uint64_t *value_ret)
+{
+	uint64_t value = 0;
+	uint8_t byte;
+
+	for (unsigned shift = 0; shift < 64; shift += 7) {
+		DS_TRY(ds_cursor_u8(cur, &byte));
+		if (shift == 63 && byte > 1)
+			break;
+		value |= (uint64_t)(byte & 0x7F) << shift;
+		if (byte < 0x80) {
+			if (byte == 0 && shift)
+				break;
+			*value_ret = value;
+			return DS_OK;
+		}
+	}
+	return ds_cursor_fail(cur, DS_EFORMAT, "a number is longer than it should be");
+}

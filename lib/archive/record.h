@@ -1,0 +1,88 @@
+/*
+ * record.h - the records an archive is made of: heads, checksums, coders, varints
+ *
+ * Layout: man/ds-archive.5.  Private to the archive room.
+ */
+#ifndef DS_ARCHIVE_RECORD_H
+#define DS_ARCHIVE_RECORD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cursor.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/mem.h"
+
+#define DS_ARCHIVE_HEADER_BYTES 16
+#define DS_ARCHIVE_FOOTER_BYTES 32
+#define DS_RECORD_HEAD_BYTES 32
+#define DS_BLOCK_BYTES_MAX ((uint32_t)16 << 20)
+#define DS_RECORD_BYTES_MAX ((uint32_t)256 << 20)
+
+enum ds_record_type {
+	DS_RECORD_BLOCK = 1,
+	DS_RECORD_DICTIONARY = 2,
+	DS_RECORD_DOCUMENTS = 3,
+	DS_RECORD_PASSAGES = 4,
+	DS_RECORD_VECTORS = 5,
+	DS_RECORD_WORDS = 6,
+	DS_RECORD_DIRECTORY = 7,
+	DS_RECORD_PRIVATE = 64,
+	DS_RECORD_PRIVATE_END = 128,
+};
+
+enum ds_coder { DS_CODER_STORED = 0, DS_CODER_ZSTD = 1, DS_CODER_ZSTD_DICTIONARY = 2 };
+
+struct ds_record {
+	uint8_t type, coder;
+	uint32_t stored, raw; /* bytes */
+	uint64_t hash;	      /* of the stored bytes */
+	const uint8_t *bytes; /* the stored bytes */
+	uint64_t offset;      /* of the head in the file */
+	uint64_t end;	      /* of the padding: where the next record begins */
+};
+
+/* Bytes a record with this many stored bytes takes in the file. */
+static inline uint64_t ds_record_size(uint32_t stored)
+{
+	return DS_RECORD_HEAD_BYTES + (((uint64_t)stored + 7) & ~(uint64_t)7);
+}
+
+void ds_archive_header(uint8_t header[DS_ARCHIVE_HEADER_BYTES]);
+enum ds_status ds_archive_header_check(const struct ds_map *map, struct ds_err *err);
+void ds_archive_footer(uint8_t footer[DS_ARCHIVE_FOOTER_BYTES], uint64_t directory,
+		       uint64_t file_bytes);
+/* The footer that ends at file offset end. */
+enum ds_status ds_archive_footer_get(const struct ds_map *map, uint64_t end,
+				     uint64_t *directory_ret, struct ds_err *err);
+
+enum ds_status ds_record_write(struct ds_out *out, const struct ds_record *r, struct ds_err *err);
+/* Code raw bytes with zstd where that is smaller and allowed by the bound on ratios, and write. */
+enum ds_status ds_record_pack(struct ds_out *out, uint8_t type, const struct ds_buf *raw,
+			      struct ds_err *err);
+
+/* The record whose head is at offset and which ends at limit or before; the head is checked, the
+ * stored bytes only by ds_record_verify(). */
+enum ds_status ds_record_get(const struct ds_map *map, uint64_t offset, uint64_t limit,
+			     struct ds_record *r_ret, struct ds_err *err);
+enum ds_status ds_record_verify(const struct ds_map *map, const struct ds_record *r,
+				struct ds_err *err);
+/* Verify and decode a record other than a block: appended to buf. */
+enum ds_status ds_record_unpack(const struct ds_map *map, const struct ds_record *r,
+				struct ds_buf *buf, struct ds_err *err);
+
+enum ds_status ds_varint_put(struct ds_buf *buf, uint64_t value, struct ds_err *err);
+enum ds_status ds_varint_get(struct ds_cursor *cur, uint64_t *value_ret);
+
+static inline uint64_t ds_zigzag(int64_t v)
+{
+	return (uint64_t)v << 1 ^ (uint64_t)(v >> 63);
+}
+
+static inline int64_t ds_unzigzag(uint64_t u)
+{
+	return (int64_t)(u >> 1 ^ -(u & 1));
+}
+
+#endif

@@ -1,0 +1,410 @@
+/* writer.c - documents in, one after the other: what an archive being written takes */
+#include "archive/writer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "archive/reader.h"
+#include "archive/vector.h"
+
+static enum ds_status check_options(const struct ds_archive_options *o, struct ds_err *err)
+{
+	if (o->level < 1 || o->level > ZSTD_maxCLevel())
+		return ds_fail(err, DS_EINVAL, "compression level %d; 1 to %d are possible",
+			       o->level, ZSTD_maxCLevel());
+	if (o->block_bytes < DS_ARCHIVE_BLOCK_MIN || o->block_bytes > DS_ARCHIVE_BLOCK_MAX)
+		return ds_fail(err, DS_EINVAL, "blocks of %u bytes; %u to %u are possible",
+			       o->block_bytes, DS_ARCHIVE_BLOCK_MIN, DS_ARCHIVE_BLOCK_MAX);
+	if (o->model && (o->dims == 0 || o->dims > DS_ARCHIVE_DIMS_MAX))
+		return ds_fail(err, DS_EINVAL, "embeddings of %u dimensions; 1 to %d are possible",
+			       o->dims, DS_ARCHIVE_DIMS_MAX);
+	return DS_OK;
+}
+
+static enum ds_status writer_new(struct ds_archive_writer **w_ret,
+				 const struct ds_archive_options *options, struct ds_err *err)
+{
+	unsigned threads = ds_pool_threads(options->pool);
+	struct ds_archive_writer *w;
+
+	DS_TRY(check_options(options, err));
+	w = ds_alloc_zero(1, sizeof *w);
+	if (!w)
+		return ds_fail_nomem(err, sizeof *w);
+	w->options = *options;
+	if (!w->options.code)
+		w->options.code = DS_VECTOR_CODE_I4;
+	w->names_size = 1024;
+	w->names_seen = ds_alloc_zero(w->names_size, sizeof *w->names_seen);
+	w->hash = XXH3_createState();
+	w->cctx = ds_alloc_zero(threads, sizeof(ZSTD_CCtx *));
+	for (unsigned i = 0; w->cctx && i < threads; i++)
+		w->cctx[i] = ZSTD_createCCtx();
+	if (!w->names_seen || !w->hash || !w->cctx || !w->cctx[threads - 1]) {
+		ds_archive_abort(w);
+		return ds_fail_nomem(err, threads * sizeof(ZSTD_CCtx *));
+	}
+	*w_ret = w;
+	return DS_OK;
+}
+
+static enum ds_status open_output(struct ds_archive_writer *w, const char *path, struct ds_err *err)
+{
+	uint8_t header[DS_ARCHIVE_HEADER_BYTES] = {0};
+
+	DS_TRY(ds_out_open(&w->out, path, err));
+	w->out_open = 1;
+	ds_archive_header(header);
+	return ds_out_write(&w->out, header, sizeof header, err);
+}
+
+enum ds_status ds_archive_create(struct ds_archive_writer **w_ret, const char *path,
+				 const struct ds_archive_options *options, struct ds_err *err)
+{
+	struct ds_archive_writer *w;
+	enum ds_status st;
+
+	DS_TRY(writer_new(&w, options, err));
+	st = open_output(w, path, err);
+	if (st != DS_OK)
+		ds_archive_abort(w);
+	else
+		*w_ret = w;
+	return st;
+}
+
+/* Put hash into the set; 0 when it was there. */
+static int names_insert(uint64_t *set, size_t size, uint64_t hash)
+{
+	size_t i = hash & (size - 1);
+
+	while (set[i]) {
+		if (set[i] == hash)
+			return 0;
+		i = (i + 1) & (size - 1);
+	}
+	set[i] = hash;
+	return 1;
+}
+
+static enum ds_status remember_name(struct ds_archive_writer *w, const char *name, size_t n,
+				    struct ds_err *err)
+{
+	uint64_t hash = XXH3_64bits(name, n);
+
+	if (w->n_names * 2 >= w->names_size) {
+		size_t size = w->names_size * 2;
+		uint64_t *grown = ds_alloc_zero(size, sizeof *grown);
+
+		if (!grown)
+			return ds_fail_nomem(err, size * sizeof *grown);
+		for (size_t i = 0; i < w->names_size; i++)
+			if (w->names_seen[i])
+				names_insert(grown, size, w->names_seen[i]);
+		free(w->names_seen);
+		w->names_seen = grown;
+		w->names_size = size;
+	}
+	if (!names_insert(w->names_seen, w->names_size, hash ? hash : 1))
+		return ds_fail(err, DS_EINVAL, "'%.*s' is in the archive already",
+			       n > 200 ? 200 : (int)n, name);
+	w->n_names++;
+	return DS_OK;
+}
+
+/* Take over what the archive a holds: its records as they are, and its directory. */
+static enum ds_status adopt(struct ds_archive_writer *w, const struct ds_archive *a,
+			    struct ds_err *err)
+{
+	const uint64_t n_members = ds_archive_members(a);
+
+	if (a->model && w->options.model && a->model != w->options.model)
+		return ds_fail_at(err, DS_EINVAL, a->map.path, DS_NO_OFFSET,
+				  "its embeddings are of another model (%016llx, not %016llx)",
+				  (unsigned long long)a->model,
+				  (unsigned long long)w->options.model);
+	if (a->model && !w->options.model) {
+		w->options.model = a->model;
+		w->options.dims = a->dims;
+	}
+	for (uint64_t i = 0; i < n_members; i++) {
+		const struct ds_document *d = &a->member[i].m.document;
+
+		DS_TRY(remember_name(w, d->name, d->name_len, err));
+	}
+	DS_TRY(ds_grow(&w->segment, &w->cap_segments, a->n_segments, sizeof *w->segment, err));
+	DS_TRY(ds_grow(&w->dictionary, &w->cap_dictionaries, a->n_dictionaries,
+		       sizeof *w->dictionary, err));
+	for (size_t i = 0; i < a->n_segments; i++)
+		w->segment[w->n_segments++] = a->segment[i].row;
+	for (size_t i = 0; i < a->n_dictionaries; i++)
+		w->dictionary[w->n_dictionaries++] = a->dictionary[i].offset;
+	w->first_block = a->n_blocks;
+	ds_archive_totals(a, &w->totals);
+	return ds_out_write(&w->out, a->map.data + DS_ARCHIVE_HEADER_BYTES,
+			    a->directory_offset - DS_ARCHIVE_HEADER_BYTES, err);
+}
+
+enum ds_status ds_archive_append(struct ds_archive_writer **w_ret, const char *path,
+				 const struct ds_archive_options *options, struct ds_err *err)
+{
+	struct ds_archive_writer *w;
+	struct ds_archive *a;
+	enum ds_status st;
+
+	DS_TRY(ds_archive_open(&a, path, err));
+	st = writer_new(&w, options, err);
+	if (st == DS_OK) {
+		st = open_output(w, path, err);
+		if (st == DS_OK)
+			st = adopt(w, a, err);
+		if (st != DS_OK)
+			ds_archive_abort(w);
+	}
+	ds_archive_close(a);
+	if (st == DS_OK)
+		*w_ret = w;
+	return st;
+}
+
+/* The extent of the document being written in the segment being filled. */
+static struct ds_extent *current(struct ds_archive_writer *w)
+{
+	return &w->extent[w->n_extents - 1];
+}
+
+static enum ds_status extent_begin(struct ds_archive_writer *w, struct ds_err *err)
+{
+	DS_TRY(ds_grow(&w->extent, &w->cap_extents, w->n_extents + 1, sizeof *w->extent, err));
+	w->extent[w->n_extents++] = (struct ds_extent){0};
+	return DS_OK;
+}
+
+/* Close the segment; the document goes on in the next one. */
+static enum ds_status next_segment(struct ds_archive_writer *w, struct ds_err *err)
+{
+	DS_TRY(ds_segment_close(w, err));
+	return w->in_document ? extent_begin(w, err) : DS_OK;
+}
+
+enum ds_status ds_archive_document(struct ds_archive_writer *w, const struct ds_document *d,
+				   struct ds_err *err)
+{
+	struct ds_extent *e;
+
+	if (w->in_document)
+		return ds_fail(err, DS_EINVAL, "a document begins before the one before has ended");
+	if (memchr(d->name, 0, d->name_len))
+		return ds_fail(err, DS_EINVAL, "a name holds a NUL byte");
+	DS_TRY(remember_name(w, d->name, d->name_len, err));
+	if (w->n_extents >= DS_SEGMENT_EXTENTS_MAX || w->names.len >= DS_SEGMENT_TEXT_BYTES / 4)
+		DS_TRY(ds_segment_close(w, err));
+	DS_TRY(extent_begin(w, err));
+	e = current(w);
+	e->flags = DS_EXTENT_BEGIN;
+	e->name = w->names.len;
+	e->name_len = d->name_len;
+	e->mtime_ns = d->mtime_ns;
+	e->mode = d->mode & 0777;
+	w->in_document = 1;
+	w->size = 0;
+	w->last = (struct ds_span){0};
+	w->overlap.len = 0;
+	XXH3_64bits_reset(w->hash);
+	return ds_buf_append(&w->names, d->name, d->name_len, err);
+}
+
+/* The bytes [pos, pos + n) of the segment's text, in one block, go on the document. */
+static enum ds_status add_piece(struct ds_archive_writer *w, size_t pos, uint32_t n,
+				struct ds_err *err)
+{
+	const uint32_t block_bytes = w->options.block_bytes;
+	struct ds_piece p = {
+		.block = w->first_block + pos / block_bytes,
+		.offset = (uint32_t)(pos % block_bytes),
+		.length = n,
+	};
+	struct ds_extent *e = current(w);
+
+	e->bytes += n;
+	if (e->pieces) {
+		struct ds_piece *before = &w->piece[w->n_pieces - 1];
+
+		if (before->block == p.block && before->offset + before->length == p.offset) {
+			before->length += n;
+			return DS_OK;
+		}
+	}
+	DS_TRY(ds_grow(&w->piece, &w->cap_pieces, w->n_pieces + 1, sizeof p, err));
+	w->piece[w->n_pieces++] = p;
+	e->pieces++;
+	return DS_OK;
+}
+
+enum ds_status ds_archive_bytes(struct ds_archive_writer *w, const void *bytes, size_t n,
+				struct ds_err *err)
+{
+	const uint32_t block_bytes = w->options.block_bytes;
+	const uint8_t *p = bytes;
+
+	if (!w->in_document)
+		return ds_fail(err, DS_EINVAL, "bytes outside a document");
+	while (n) {
+		size_t pos = w->text.len;
+		size_t take = block_bytes - pos % block_bytes;
+
+		if (take > DS_SEGMENT_TEXT_BYTES - pos)
+			take = DS_SEGMENT_TEXT_BYTES - pos;
+		if (take > n)
+			take = n;
+		DS_TRY(ds_buf_append(&w->text, p, take, err));
+		DS_TRY(add_piece(w, pos, (uint32_t)take, err));
+		XXH3_64bits_update(w->hash, p, take);
+		w->size += take;
+		w->totals.text_bytes += take;
+		p += take;
+		n -= take;
+		if (w->text.len == DS_SEGMENT_TEXT_BYTES)
+			DS_TRY(next_segment(w, err));
+	}
+	return DS_OK;
+}
+
+/* Whether the chunk goes on where the bytes so far end, and repeats them truly. */
+static enum ds_status check_overlap(const struct ds_archive_writer *w,
+				    const struct ds_chunk_frame *c, struct ds_err *err)
+{
+	uint64_t repeated = w->size - c->start;
+
+	if (c->start > w->size)
+		return ds_fail(
+			err, DS_EFORMAT,
+			"chunk %llu begins at byte %llu, but the document is known to byte %llu",
+			(unsigned long long)c->index, (unsigned long long)c->start,
+			(unsigned long long)w->size);
+	if (c->end < w->size || c->end < c->start || c->start < w->last.start)
+		return ds_fail(
+			err, DS_EFORMAT,
+			"chunk %llu (bytes %llu to %llu) does not go beyond the chunk before",
+			(unsigned long long)c->index, (unsigned long long)c->start,
+			(unsigned long long)c->end);
+	if (repeated &&
+	    (repeated > w->overlap.len || w->last.end != w->size ||
+	     memcmp(c->text, w->overlap.data + w->overlap.len - repeated, repeated) != 0))
+		return ds_fail(err, DS_ECORRUPT,
+			       "chunk %llu differs from the chunk before in the bytes they share",
+			       (unsigned long long)c->index);
+	return DS_OK;
+}
+
+static enum ds_status add_vector(struct ds_archive_writer *w, const float *vector,
+				 struct ds_err *err)
+{
+	size_t row = ds_vector_row_bytes(w->options.code, w->options.dims);
+	uint16_t scale;
+
+	DS_TRY(ds_buf_reserve(&w->rows, row, err));
+	scale = ds_vector_encode(w->options.code, vector, w->options.dims,
+				 w->rows.data + w->rows.len);
+	w->rows.len += row;
+	return ds_buf_append(&w->scales, &scale, sizeof scale, err);
+}
+
+enum ds_status ds_archive_chunk(struct ds_archive_writer *w, const struct ds_chunk_frame *c,
+				const float *vector, struct ds_err *err)
+{
+	const struct ds_archive_options *o = &w->options;
+	uint64_t fresh;
+
+	if (!w->in_document)
+		return ds_fail(err, DS_EINVAL, "a chunk outside a document");
+	if (!vector != !o->model)
+		return ds_fail(err, DS_EINVAL,
+			       vector ? "an embedding in an archive without any"
+				      : "a chunk without its embedding");
+	DS_TRY(check_overlap(w, c, err));
+	fresh = c->end - w->size;
+	DS_TRY(ds_archive_bytes(w, c->text + (w->size - c->start), fresh, err));
+	DS_TRY(ds_grow(&w->passage, &w->cap_passages, w->n_passages + 1, sizeof *w->passage, err));
+	w->last = (struct ds_span){c->start, c->end};
+	w->passage[w->n_passages++] = w->last;
+	current(w)->passages++;
+	w->totals.passages++;
+	if (vector)
+		DS_TRY(add_vector(w, vector, err));
+	if (o->indexer)
+		DS_TRY(o->indexer->add(o->indexer->user, c->text, c->end - c->start, err));
+	w->overlap.len = 0;
+	DS_TRY(ds_buf_append(&w->overlap, c->text, c->end - c->start, err));
+	if (w->n_passages >= DS_SEGMENT_PASSAGES_MAX || w->rows.len >= DS_SEGMENT_TEXT_BYTES)
+		DS_TRY(next_segment(w, err));
+	return DS_OK;
+}
+
+enum ds_status ds_archive_document_end(struct ds_archive_writer *w, const struct ds_document_end *d,
+				       struct ds_err *err)
+{
+	uint64_t hash = XXH3_64bits_digest(w->hash);
+
+	if (!w->in_document)
+		return ds_fail(err, DS_EINVAL, "the end of a document that has not begun");
+	if (d && d->size != w->size)
+		return ds_fail(err, DS_EFORMAT, "the document has %llu bytes, its chunks %llu",
+			       (unsigned long long)d->size, (unsigned long long)w->size);
+	if (d && d->hash != hash)
+		return ds_fail(err, DS_ECORRUPT,
+			       "the chunks do not join to the document: hash %016llx, not %016llx",
+			       (unsigned long long)hash, (unsigned long long)d->hash);
+	current(w)->flags |= DS_EXTENT_END;
+	current(w)->hash = hash;
+	w->in_document = 0;
+	w->totals.documents++;
+	return DS_OK;
+}
+
+enum ds_status ds_archive_commit(struct ds_archive_writer *w, struct ds_archive_totals *totals_ret,
+				 struct ds_err *err)
+{
+	enum ds_status st = DS_OK;
+
+	if (w->in_document)
+		st = ds_fail(err, DS_EINVAL, "the last document has no end");
+	if (st == DS_OK)
+		st = ds_segment_close(w, err);
+	if (st == DS_OK)
+		st = ds_directory_write(w, err);
+	w->totals.file_bytes = w->out.written;
+	if (st == DS_OK) {
+		st = ds_out_commit(&w->out, err);
+		w->out_open = 0;
+	}
+	if (totals_ret)
+		*totals_ret = w->totals;
+	ds_archive_abort(w);
+	return st;
+}
+
+void ds_archive_abort(struct ds_archive_writer *w)
+{
+	if (!w)
+		return;
+	if (w->out_open)
+		ds_out_abort(&w->out);
+	for (unsigned i = 0; w->cctx && i < ds_pool_threads(w->options.pool); i++)
+		ZSTD_freeCCtx(w->cctx[i]);
+	ZSTD_freeCDict(w->cdict);
+	XXH3_freeState(w->hash);
+	ds_buf_fini(&w->text);
+	ds_buf_fini(&w->names);
+	ds_buf_fini(&w->rows);
+	ds_buf_fini(&w->scales);
+	ds_buf_fini(&w->overlap);
+	free(w->cctx);
+	free(w->extent);
+	free(w->piece);
+	free(w->passage);
+	free(w->segment);
+	free(w->dictionary);
+	free(w->names_seen);
+	free(w);
+}

@@ -1,0 +1,93 @@
+/*
+ * writer.h - the state of an archive being written; private to the archive room
+ *
+ * Text is collected until a segment is full; ds_segment_close() then compresses its blocks and
+ * writes them and the tables that describe them.
+ */
+#ifndef DS_ARCHIVE_WRITER_H
+#define DS_ARCHIVE_WRITER_H
+
+#include <xxhash.h>
+#include <zstd.h>
+
+#include "archive/archive.h"
+#include "archive/record.h"
+
+#define DS_SEGMENT_TEXT_BYTES ((size_t)16 << 20)
+#define DS_SEGMENT_PASSAGES_MAX ((size_t)1 << 16)
+#define DS_SEGMENT_EXTENTS_MAX ((size_t)1 << 16)
+#define DS_SEGMENT_RECORDS_MAX 8
+
+enum { DS_EXTENT_BEGIN = 1, DS_EXTENT_END = 2 };
+
+/* A span of one block, counted through the archive. */
+struct ds_piece {
+	uint64_t block;
+	uint32_t offset, length;
+};
+
+/* What a segment holds of one document. */
+struct ds_extent {
+	unsigned flags;
+	uint64_t bytes, hash;
+	uint32_t pieces, passages;
+	size_t name, name_len; /* in the segment's names */
+	int64_t mtime_ns;
+	uint32_t mode;
+};
+
+struct ds_span {
+	uint64_t start, end;
+};
+
+/* A row of the directory. */
+struct ds_segment_row {
+	uint64_t blocks_offset;
+	uint32_t dictionary; /* from 1; 0: none */
+	uint32_t passages, n_records;
+	struct {
+		uint32_t type;
+		uint64_t offset;
+	} record[DS_SEGMENT_RECORDS_MAX];
+};
+
+struct ds_archive_writer {
+	struct ds_archive_options options;
+	struct ds_out out;
+	int out_open;
+	struct ds_archive_totals totals;
+
+	/* the segment being filled */
+	struct ds_buf text, names, rows, scales;
+	struct ds_extent *extent;
+	struct ds_piece *piece;
+	struct ds_span *passage;
+	size_t n_extents, cap_extents, n_pieces, cap_pieces, n_passages, cap_passages;
+	uint64_t first_block; /* of the segment */
+
+	/* the document being written */
+	int in_document;
+	uint64_t size;	       /* bytes so far */
+	struct ds_span last;   /* the passage before */
+	struct ds_buf overlap; /* its bytes */
+	XXH3_state_t *hash;
+
+	/* the directory */
+	struct ds_segment_row *segment;
+	uint64_t *dictionary; /* offsets of the records */
+	size_t n_segments, cap_segments, n_dictionaries, cap_dictionaries;
+
+	uint64_t *names_seen; /* hash set: [names_size], 0: free */
+	size_t n_names, names_size;
+
+	ZSTD_CCtx **cctx; /* [threads] */
+	ZSTD_CDict *cdict;
+	uint32_t cdict_number; /* from 1 */
+};
+
+/* Write the segment collected so far, if there is anything in it, and begin another. */
+enum ds_status ds_segment_close(struct ds_archive_writer *w, struct ds_err *err);
+/* The directory and the footer. */
+enum ds_status ds_directory_write(struct ds_archive_writer *w, struct ds_err *err);
+
+#endif

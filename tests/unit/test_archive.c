@@ -1,0 +1,394 @@
+/* test_archive.c - the way into an archive and back; damaged archives */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "archive/archive.h"
+#include "archive/vector.h"
+
+#define PATH "test_archive.dsz"
+
+static const struct ds_archive_options plain = {.level = 3, .block_bytes = 16384};
+
+static void add_bytes(struct ds_archive_writer *w, const char *name, const void *bytes, size_t n)
+{
+	struct ds_document d = {
+		.name = name,
+		.name_len = strlen(name),
+		.size = DS_SIZE_UNKNOWN,
+		.mtime_ns = -1500000000,
+		.mode = 0640,
+	};
+	struct ds_err err;
+
+	ck_assert_msg(ds_archive_document(w, &d, &err) == DS_OK, "%s", err.message);
+	ck_assert_int_eq(ds_archive_bytes(w, bytes, n, &err), DS_OK);
+	ck_assert_int_eq(ds_archive_document_end(w, NULL, &err), DS_OK);
+}
+
+/* A chunk of text at a span, with a vector of 3 dimensions or none. */
+static enum ds_status add_chunk(struct ds_archive_writer *w, const char *text, uint64_t start,
+				uint64_t end, const float *vector, struct ds_err *err)
+{
+	struct ds_chunk_frame c = {
+		.start = start,
+		.end = end,
+		.text = (const uint8_t *)text + start,
+	};
+
+	return ds_archive_chunk(w, &c, vector, err);
+}
+
+/* Text that is neither random nor dull. */
+static uint8_t *sample(size_t n, unsigned seed)
+{
+	static const char *const word[] = {"the ",	  "archive ", "holds ",
+					   "documents, ", "and ",     "\n"};
+	uint8_t *p = malloc(n + 16);
+	size_t at = 0;
+
+	srand(seed);
+	while (at < n) {
+		const char *s = word[rand() % 6];
+
+		memcpy(p + at, s, strlen(s));
+		at += strlen(s);
+		if (rand() % 7 == 0)
+			p[at++] = (uint8_t)rand();
+	}
+	return p;
+}
+
+static void ck_member(struct ds_archive *a, const char *name, const void *bytes, size_t n)
+{
+	struct ds_archive_member m;
+	struct ds_buf buf = {0};
+	struct ds_err err;
+	uint64_t i;
+
+	ck_assert_int_eq(ds_archive_find(a, name, strlen(name), &i, &err), DS_OK);
+	ck_assert_int_eq(ds_archive_member(a, i, &m, &err), DS_OK);
+	ck_assert_uint_eq(m.document.size, n);
+	ck_assert_uint_eq(m.hash, XXH3_64bits(bytes, n));
+	ck_assert_uint_eq(m.document.mode, 0640);
+	ck_assert_int_eq(m.document.mtime_ns, -1500000000);
+	ck_assert_msg(ds_archive_read(a, i, 0, n, &buf, &err) == DS_OK, "%s", err.message);
+	ck_assert_uint_eq(buf.len, n);
+	ck_assert(n == 0 || memcmp(buf.data, bytes, n) == 0);
+	for (size_t at = 0; at < n; at += 1 + n / 37) {
+		size_t end = at + 1 + n / 11 > n ? n : at + 1 + n / 11;
+
+		buf.len = 0;
+		ck_assert_int_eq(ds_archive_read(a, i, at, end, &buf, &err), DS_OK);
+		ck_assert_uint_eq(buf.len, end - at);
+		ck_assert(memcmp(buf.data, (const uint8_t *)bytes + at, end - at) == 0);
+	}
+	ds_buf_fini(&buf);
+}
+
+START_TEST(test_bytes_come_back)
+{
+	const size_t large = ((size_t)33 << 20) + 77; /* three segments */
+	uint8_t *text = sample(large, 1);
+	struct ds_archive_writer *w;
+	struct ds_archive *a;
+	struct ds_err err;
+
+	ck_assert_int_eq(ds_archive_create(&w, PATH, &plain, &err), DS_OK);
+	add_bytes(w, "empty", "", 0);
+	add_bytes(w, "small", text, 100);
+	add_bytes(w, "large", text, large);
+	add_bytes(w, "", text + 5, 16384);
+	ck_assert_int_eq(ds_archive_commit(w, NULL, &err), DS_OK);
+	ck_assert_msg(ds_archive_open(&a, PATH, &err) == DS_OK, "%s", err.message);
+	ck_assert_uint_eq(ds_archive_members(a), 4);
+	ck_assert_uint_eq(ds_archive_segments(a), 3);
+	ck_member(a, "empty", "", 0);
+	ck_member(a, "small", text, 100);
+	ck_member(a, "large", text, large);
+	ck_member(a, "", text + 5, 16384);
+	ck_assert_int_eq(ds_archive_test(a, &err), DS_OK);
+	ds_archive_close(a);
+
+	ck_assert_int_eq(ds_archive_append(&w, PATH, &plain, &err), DS_OK);
+	add_bytes(w, "more", text + 3, 50000);
+	ck_assert_int_eq(ds_archive_commit(w, NULL, &err), DS_OK);
+	ck_assert_int_eq(ds_archive_open(&a, PATH, &err), DS_OK);
+	ck_member(a, "large", text, large);
+	ck_member(a, "more", text + 3, 50000);
+	ck_assert_int_eq(ds_archive_test(a, &err), DS_OK);
+	ds_archive_close(a);
+	free(text);
+	unlink(PATH);
+}
+END_TEST
+
+START_TEST(test_names_are_unique)
+{
+	struct ds_document d = {.name = "a", .name_len = 1};
+	struct ds_archive_writer *w;
+	struct ds_err err;
+
+	ck_assert_int_eq(ds_archive_create(&w, PATH, &plain, &err), DS_OK);
+	add_bytes(w, "a", "x", 1);
+	ck_assert_int_eq(ds_archive_document(w, &d, &err), DS_EINVAL);
+	ck_assert_str_eq(err.message, "'a' is in the archive already");
+	ds_archive_abort(w);
+	ck_assert_int_ne(access(PATH, F_OK), 0);
+}
+END_TEST
+
+static const char chunked[] = "One sentence. Two sentences. Three.";
+static const struct ds_archive_options embedded = {
+	.level = 3,
+	.block_bytes = 16384,
+	.model = 77,
+	.dims = 3,
+};
+
+START_TEST(test_passages_come_back)
+{
+	static const float v[3][3] = {{1, 0, 0}, {0, 0.6F, -0.8F}, {0, 0, 0}};
+	static const uint64_t span[3][2] = {{0, 14}, {9, 29}, {29, 35}};
+	struct ds_document d = {.name = "c", .name_len = 1};
+	struct ds_archive_vectors vectors;
+	struct ds_archive_passage p;
+	struct ds_archive_writer *w;
+	struct ds_archive *a;
+	struct ds_err err;
+	float back[3];
+
+	ck_assert_int_eq(ds_archive_create(&w, PATH, &embedded, &err), DS_OK);
+	add_bytes(w, "binary", "\0\1\2", 3);
+	ck_assert_int_eq(ds_archive_document(w, &d, &err), DS_OK);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(add_chunk(w, chunked, span[i][0], span[i][1], v[i], &err), DS_OK);
+	ck_assert_int_eq(ds_archive_document_end(w, NULL, &err), DS_OK);
+	ck_assert_int_eq(ds_archive_commit(w, NULL, &err), DS_OK);
+	ck_assert_int_eq(ds_archive_open(&a, PATH, &err), DS_OK);
+	ck_assert_uint_eq(ds_archive_model(a), 77);
+	ck_assert_int_eq(ds_archive_vectors(a, 0, &vectors, &err), DS_OK);
+	ck_assert_uint_eq(vectors.n, 3);
+	for (uint64_t i = 0; i < 3; i++) {
+		ck_assert_int_eq(ds_archive_passage(a, i, &p, &err), DS_OK);
+		ck_assert_uint_eq(p.member, 1);
+		ck_assert_uint_eq(p.start, span[i][0]);
+		ck_assert_uint_eq(p.end, span[i][1]);
+		ds_vector_decode(vectors.code, vectors.rows + 2 * i,
+				 (uint16_t)(vectors.scale[2 * i] | vectors.scale[2 * i + 1] << 8),
+				 3, back);
+		for (int k = 0; k < 3; k++)
+			ck_assert_float_eq_tol(back[k], v[i][k], 0.06F);
+	}
+	ck_assert_int_eq(ds_archive_passage(a, 3, &p, &err), DS_EINVAL);
+	ck_assert_int_eq(ds_archive_test(a, &err), DS_OK);
+	ds_archive_close(a);
+	unlink(PATH);
+}
+END_TEST
+
+START_TEST(test_chunks_must_join)
+{
+	static const struct {
+		uint64_t start, end;
+		const char *text, *message;
+	} row[] = {
+		{15, 20, chunked,
+		 "chunk 0 begins at byte 15, but the document is known to byte 14"},
+		{3, 10, chunked, "chunk 0 (bytes 3 to 10) does not go beyond the chunk before"},
+		{0, 20, "One SENTENCE. Two sentences.",
+		 "chunk 0 differs from the chunk before in the bytes they share"},
+	};
+	static const struct ds_document_end short_end = {.size = 13};
+	static const struct ds_document_end wrong_end = {.size = 14, .hash = 1};
+	struct ds_document d = {.name = "c", .name_len = 1};
+
+	for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
+		struct ds_archive_writer *w;
+		struct ds_err err;
+
+		ck_assert_int_eq(ds_archive_create(&w, PATH, &plain, &err), DS_OK);
+		ck_assert_int_eq(ds_archive_document(w, &d, &err), DS_OK);
+		ck_assert_int_eq(add_chunk(w, chunked, 0, 14, NULL, &err), DS_OK);
+		ck_assert_int_ne(add_chunk(w, row[i].text, row[i].start, row[i].end, NULL, &err),
+				 DS_OK);
+		ck_assert_str_eq(err.message, row[i].message);
+		ck_assert_int_eq(ds_archive_document_end(w, &short_end, &err), DS_EFORMAT);
+		ck_assert_int_eq(ds_archive_document_end(w, &wrong_end, &err), DS_ECORRUPT);
+		ds_archive_abort(w);
+	}
+}
+END_TEST
+
+/* A small archive with everything in it, as bytes. */
+static void small_archive(struct ds_buf *file)
+{
+	static const float v[3] = {0.6F, 0, 0.8F};
+	struct ds_document d = {.name = "c", .name_len = 1, .mode = 0640};
+	struct ds_archive_writer *w;
+	struct ds_err err;
+
+	ck_assert_int_eq(ds_archive_create(&w, PATH, &embedded, &err), DS_OK);
+	add_bytes(w, "b", "bytes bytes bytes bytes bytes bytes", 35);
+	ck_assert_int_eq(ds_archive_document(w, &d, &err), DS_OK);
+	ck_assert_int_eq(add_chunk(w, chunked, 0, 20, v, &err), DS_OK);
+	ck_assert_int_eq(add_chunk(w, chunked, 18, 35, v, &err), DS_OK);
+	ck_assert_int_eq(ds_archive_document_end(w, NULL, &err), DS_OK);
+	ck_assert_int_eq(ds_archive_commit(w, NULL, &err), DS_OK);
+	ck_assert_int_eq(ds_read_all(PATH, 1 << 20, file, &err), DS_OK);
+	unlink(PATH);
+}
+
+/* Whether the n bytes are refused, with a message. */
+static int refused(const uint8_t *bytes, size_t n)
+{
+	struct ds_archive *a;
+	struct ds_err err = {0};
+	FILE *f = fopen(PATH, "wb");
+	enum ds_status st;
+
+	ck_assert_uint_eq(fwrite(bytes, 1, n, f), n);
+	fclose(f);
+	st = ds_archive_open(&a, PATH, &err);
+	if (st == DS_OK) {
+		st = ds_archive_test(a, &err);
+		ds_archive_close(a);
+	}
+	ck_assert(st == DS_OK || err.message[0]);
+	return st != DS_OK;
+}
+
+START_TEST(test_every_bit_is_guarded)
+{
+	struct ds_buf file = {0};
+
+	small_archive(&file);
+	ck_assert(!refused(file.data, file.len));
+	for (size_t i = 0; i < file.len * 8; i++) {
+		file.data[i / 8] ^= (uint8_t)(1 << i % 8);
+		ck_assert_msg(refused(file.data, file.len), "bit %zu of byte %zu", i % 8, i / 8);
+		file.data[i / 8] ^= (uint8_t)(1 << i % 8);
+	}
+	for (size_t n = 0; n < file.len; n++)
+		ck_assert_msg(refused(file.data, n), "cut to %zu bytes", n);
+	ds_buf_fini(&file);
+	unlink(PATH);
+}
+END_TEST
+
+/* Everything a writer and a reader do, once. */
+static enum ds_status whole_way(struct ds_err *err)
+{
+	static const float v[3] = {0.6F, 0, 0.8F};
+	struct ds_document d = {.name = "c", .name_len = 1};
+	struct ds_archive_writer *w;
+	struct ds_archive_passage p;
+	struct ds_archive *a;
+	struct ds_buf buf = {0};
+	enum ds_status st;
+
+	DS_TRY(ds_archive_create(&w, PATH, &embedded, err));
+	st = ds_archive_document(w, &d, err);
+	if (st == DS_OK)
+		st = add_chunk(w, chunked, 0, 35, v, err);
+	if (st == DS_OK)
+		st = ds_archive_document_end(w, NULL, err);
+	if (st != DS_OK) {
+		ds_archive_abort(w);
+		return st;
+	}
+	DS_TRY(ds_archive_commit(w, NULL, err));
+	DS_TRY(ds_archive_append(&w, PATH, &embedded, err));
+	DS_TRY(ds_archive_commit(w, NULL, err));
+	DS_TRY(ds_archive_open(&a, PATH, err));
+	st = ds_archive_passage(a, 0, &p, err);
+	if (st == DS_OK)
+		st = ds_archive_read(a, 0, 0, 35, &buf, err);
+	if (st == DS_OK)
+		st = ds_archive_test(a, err);
+	ds_buf_fini(&buf);
+	ds_archive_close(a);
+	return st;
+}
+
+START_TEST(test_memory_runs_out)
+{
+	for (size_t n = 0;; n++) {
+		struct ds_err err = {0};
+		enum ds_status st;
+
+		ds_alloc_fail_after(n);
+		st = whole_way(&err);
+		ds_alloc_fail_after(SIZE_MAX);
+		if (st == DS_OK)
+			break;
+		ck_assert_int_eq(st, DS_ENOMEM);
+		ck_assert(err.message[0]);
+		ck_assert_uint_lt(n, 1000);
+	}
+	unlink(PATH);
+}
+END_TEST
+
+START_TEST(test_scores_are_dot_products)
+{
+	enum { DIMS = 45, N = 9 };
+	static const enum ds_vector_code code[] = {DS_VECTOR_CODE_I8, DS_VECTOR_CODE_I4};
+	float query[DIMS], vector[N][DIMS], score[N];
+	uint8_t rows[N * DIMS];
+	uint16_t scale[N];
+
+	srand(5);
+	for (int i = 0; i < DIMS; i++)
+		query[i] = (float)rand() / (float)RAND_MAX - 0.5F;
+	for (size_t c = 0; c < 2; c++) {
+		const size_t row_bytes = ds_vector_row_bytes(code[c], DIMS);
+		const float tolerance = code[c] == DS_VECTOR_CODE_I8 ? 0.02F : 0.4F;
+		struct ds_archive_vectors v = {code[c], N, DIMS, (uint8_t *)scale, rows};
+		struct ds_vector_query q;
+		struct ds_err err;
+
+		for (int k = 0; k < N; k++) {
+			for (int i = 0; i < DIMS; i++)
+				vector[k][i] = (float)rand() / (float)RAND_MAX - 0.5F;
+			scale[k] = ds_vector_encode(code[c], vector[k], DIMS, rows + k * row_bytes);
+		}
+		ck_assert_int_eq(ds_vector_query_init(&q, query, DIMS, &err), DS_OK);
+		ds_vector_scores(&v, &q, 2, N - 2, score);
+		for (int k = 2; k < N; k++) {
+			float dot = 0;
+
+			for (int i = 0; i < DIMS; i++)
+				dot += query[i] * vector[k][i];
+			ck_assert_float_eq_tol(score[k - 2], dot, tolerance);
+		}
+		ds_vector_query_fini(&q);
+	}
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("archive");
+	TCase *tc = tcase_create("archive");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	tcase_set_timeout(tc, 120);
+	tcase_add_test(tc, test_bytes_come_back);
+	tcase_add_test(tc, test_names_are_unique);
+	tcase_add_test(tc, test_passages_come_back);
+	tcase_add_test(tc, test_chunks_must_join);
+	tcase_add_test(tc, test_every_bit_is_guarded);
+	tcase_add_test(tc, test_memory_runs_out);
+	tcase_add_test(tc, test_scores_are_dot_products);
+	suite_add_tcase(suite, tc);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
