@@ -7,13 +7,11 @@
  * Source: Hugging Face tokenizers, normalizers/bert.rs, pre_tokenizers/bert.rs,
  * models/wordpiece/mod.rs (behaviour; compared with it over all code points).
  */
-#define XXH_INLINE_ALL
 #include "token/wordpiece.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
-#include <xxhash.h>
 
 #include "base/utf8.h"
 #include "token/bert_classes.h"
@@ -29,10 +27,12 @@ struct slot {
  * most look-ups of prefixes that no token has. */
 #define HEADS 4096
 #define LONG_TOKEN 63
+#define TOKEN_BYTES_MAX 512
 
 struct ds_wp {
 	struct ds_wp_source source;
 	uint8_t *continues; /* [n] */
+	uint8_t *skip;	    /* [n] bytes of the mark before the text */
 	struct slot *slots; /* [mask + 1] */
 	uint32_t mask;
 	size_t token_bytes_max;
@@ -44,20 +44,36 @@ static unsigned head_of(const uint8_t *p)
 	return ((unsigned)p[0] | (unsigned)p[1] << 8) * 0x9E3779B1u >> 20;
 }
 
-static uint32_t hash_of(const void *bytes, size_t n, int continues)
+/* A hash that grows by a byte at a time, so that all prefixes of a word cost one pass. */
+static uint64_t hash_start(int continues)
 {
-	return (uint32_t)XXH3_64bits_withSeed(bytes, n, (XXH64_hash_t)continues);
+	return continues ? 0x2545F4914F6CDD1Du : 0x9E3779B97F4A7C15u;
 }
 
-static uint32_t lookup(const struct ds_wp *wp, const uint8_t *bytes, size_t n, int continues)
+static uint64_t hash_byte(uint64_t hash, uint8_t byte)
 {
-	uint32_t hash = hash_of(bytes, n, continues);
+	return (hash ^ byte) * 0xD6E8FEB86659FD93u;
+}
 
-	for (uint32_t i = hash & wp->mask; wp->slots[i].id; i = (i + 1) & wp->mask) {
+static uint64_t hash_of(const uint8_t *bytes, size_t n, int continues)
+{
+	uint64_t hash = hash_start(continues);
+
+	for (size_t i = 0; i < n; i++)
+		hash = hash_byte(hash, bytes[i]);
+	return hash;
+}
+
+static uint32_t lookup(const struct ds_wp *wp, const uint8_t *bytes, size_t n, int continues,
+		       uint64_t hash)
+{
+	uint32_t tag = (uint32_t)(hash >> 32);
+
+	for (uint32_t i = tag & wp->mask; wp->slots[i].id; i = (i + 1) & wp->mask) {
 		uint32_t id = wp->slots[i].id - 1;
 		struct ds_str text;
 
-		if (wp->slots[i].hash != hash || wp->continues[id] != continues)
+		if (wp->slots[i].hash != tag || wp->continues[id] != continues)
 			continue;
 		text = ds_wp_text(wp, id);
 		if (text.len == n && memcmp(text.s, bytes, n) == 0)
@@ -70,27 +86,34 @@ static uint32_t lookup(const struct ds_wp *wp, const uint8_t *bytes, size_t n, i
 static uint32_t longest(const struct ds_wp *wp, const uint8_t *p, size_t n, int continues,
 			size_t *len_ret)
 {
-	uint64_t lengths = n < 2 ? 0 : wp->lengths[continues][head_of(p)];
-	size_t len = n < wp->token_bytes_max ? n : wp->token_bytes_max;
-	uint32_t id;
+	uint64_t hash[TOKEN_BYTES_MAX + 1],
+		lengths = n < 2 ? 0 : wp->lengths[continues][head_of(p)];
+	size_t max = n < wp->token_bytes_max ? n : wp->token_bytes_max, len;
 
-	for (; len >= LONG_TOKEN && lengths >> LONG_TOKEN; len--)
-		if ((id = lookup(wp, p, len, continues)) != DS_NO_TOKEN) {
-			*len_ret = len;
-			return id;
+	hash[0] = hash_start(continues);
+	for (size_t i = 0; i < max; i++)
+		hash[i + 1] = hash_byte(hash[i], p[i]);
+	for (len = max; len > 1; len--) {
+		uint32_t id;
+
+		if (len < LONG_TOKEN) {
+			/* on to the next length that a token with these first bytes has */
+			lengths &= ((uint64_t)2 << len) - 1;
+			if (!lengths)
+				break;
+			len = 63 - (size_t)__builtin_clzll(lengths);
+		} else if (!(lengths >> LONG_TOKEN)) {
+			len = LONG_TOKEN;
+			continue;
 		}
-	lengths &= ((uint64_t)1 << LONG_TOKEN) - 1;
-	if (len < LONG_TOKEN)
-		lengths &= ((uint64_t)2 << len) - 1;
-	for (; lengths; lengths &= ~((uint64_t)1 << len)) {
-		len = 63 - (size_t)__builtin_clzll(lengths);
-		if ((id = lookup(wp, p, len, continues)) != DS_NO_TOKEN) {
+		id = lookup(wp, p, len, continues, hash[len]);
+		if (id != DS_NO_TOKEN) {
 			*len_ret = len;
 			return id;
 		}
 	}
 	*len_ret = 1;
-	return lookup(wp, p, 1, continues);
+	return max ? lookup(wp, p, 1, continues, hash[1]) : DS_NO_TOKEN;
 }
 
 static int has_prefix(struct ds_str s, const char *prefix)
@@ -100,33 +123,25 @@ static int has_prefix(struct ds_str s, const char *prefix)
 	return s.len > n && memcmp(s.s, prefix, n) == 0;
 }
 
-static int in_brackets(struct ds_str s)
+static void read_mark(struct ds_wp *wp, uint32_t id)
 {
-	return s.len > 1 && s.s[0] == '[' && s.s[s.len - 1] == ']';
-}
+	struct ds_str s = wp->source.token[id];
+	int bracketed = s.len > 1 && s.s[0] == '[' && s.s[s.len - 1] == ']';
 
-static int marked(const struct ds_wp_source *source, struct ds_str s)
-{
-	return has_prefix(s, source->style == DS_WP_HASHES ? "##" : "\xE2\x96\x81");
-}
-
-static int continues_word(const struct ds_wp_source *source, struct ds_str s)
-{
-	if (source->style == DS_WP_HASHES)
-		return marked(source, s);
-	return !marked(source, s) && !in_brackets(s);
+	if (wp->source.style == DS_WP_HASHES) {
+		wp->continues[id] = (uint8_t)has_prefix(s, "##");
+		wp->skip[id] = wp->continues[id] ? 2 : 0;
+	} else {
+		wp->skip[id] = has_prefix(s, "\xE2\x96\x81") ? 3 : 0;
+		wp->continues[id] = !wp->skip[id] && !bracketed;
+	}
 }
 
 struct ds_str ds_wp_text(const struct ds_wp *wp, uint32_t id)
 {
 	struct ds_str s = wp->source.token[id];
-	size_t mark = wp->source.style == DS_WP_HASHES ? 2 : 3;
 
-	if ((wp->source.style == DS_WP_HASHES) == wp->continues[id] && marked(&wp->source, s)) {
-		s.s += mark;
-		s.len -= mark;
-	}
-	return s;
+	return (struct ds_str){s.s + wp->skip[id], s.len - wp->skip[id]};
 }
 
 int ds_wp_continues(const struct ds_wp *wp, uint32_t id)
@@ -136,7 +151,7 @@ int ds_wp_continues(const struct ds_wp *wp, uint32_t id)
 
 uint32_t ds_wp_find(const struct ds_wp *wp, const void *bytes, size_t n)
 {
-	return n ? lookup(wp, bytes, n, 0) : DS_NO_TOKEN;
+	return n ? lookup(wp, bytes, n, 0, hash_of(bytes, n, 0)) : DS_NO_TOKEN;
 }
 
 static void insert(struct ds_wp *wp, uint32_t id)
@@ -144,16 +159,15 @@ static void insert(struct ds_wp *wp, uint32_t id)
 	struct ds_str text = ds_wp_text(wp, id);
 	const uint8_t *bytes = (const uint8_t *)text.s;
 	int continues = wp->continues[id];
-	uint32_t hash, i;
+	uint64_t hash = hash_of(bytes, text.len, continues);
+	uint32_t i = (uint32_t)(hash >> 32) & wp->mask;
 
 	/* the first of equal tokens is found, as in a file read from its start */
-	if (text.len == 0 || lookup(wp, bytes, text.len, continues) != DS_NO_TOKEN)
+	if (text.len == 0 || lookup(wp, bytes, text.len, continues, hash) != DS_NO_TOKEN)
 		return;
-	hash = hash_of(bytes, text.len, continues);
-	i = hash & wp->mask;
 	while (wp->slots[i].id)
 		i = (i + 1) & wp->mask;
-	wp->slots[i] = (struct slot){hash, id + 1};
+	wp->slots[i] = (struct slot){(uint32_t)(hash >> 32), id + 1};
 	if (text.len >= 2)
 		wp->lengths[continues][head_of(bytes)] |=
 			(uint64_t)1 << (text.len < LONG_TOKEN ? text.len : LONG_TOKEN);
@@ -161,11 +175,27 @@ static void insert(struct ds_wp *wp, uint32_t id)
 		wp->token_bytes_max = text.len;
 }
 
+/* Marks and the table of all tokens. */
+static enum ds_status index_tokens(struct ds_wp *wp, struct ds_err *err)
+{
+	for (uint32_t id = 0; id < wp->source.n; id++) {
+		if (wp->source.token[id].len > TOKEN_BYTES_MAX)
+			return ds_fail(err, DS_ELIMIT,
+				       "token %u has %zu bytes, at most %d expected", id,
+				       wp->source.token[id].len, TOKEN_BYTES_MAX);
+		read_mark(wp, id);
+	}
+	for (uint32_t id = 0; id < wp->source.n; id++)
+		insert(wp, id);
+	return DS_OK;
+}
+
 enum ds_status ds_wp_build(struct ds_wp **wp_ret, const struct ds_wp_source *source,
 			   struct ds_err *err)
 {
 	struct ds_wp *wp;
 	size_t slots = 64;
+	enum ds_status st;
 
 	if (source->n >= (uint32_t)1 << 30 || source->unk >= source->n)
 		return ds_fail(err, DS_EFORMAT, "WordPiece needs an unknown token among its %zu",
@@ -179,14 +209,16 @@ enum ds_status ds_wp_build(struct ds_wp **wp_ret, const struct ds_wp_source *sou
 	wp->mask = (uint32_t)slots - 1;
 	wp->slots = ds_alloc_zero(slots, sizeof *wp->slots);
 	wp->continues = ds_alloc(source->n, 1);
-	if (!wp->slots || !wp->continues) {
+	wp->skip = ds_alloc(source->n, 1);
+	if (!wp->slots || !wp->continues || !wp->skip) {
 		ds_wp_free(wp);
 		return ds_fail_nomem(err, slots * sizeof *wp->slots);
 	}
-	for (uint32_t id = 0; id < source->n; id++)
-		wp->continues[id] = (uint8_t)continues_word(source, source->token[id]);
-	for (uint32_t id = 0; id < source->n; id++)
-		insert(wp, id);
+	st = index_tokens(wp, err);
+	if (st != DS_OK) {
+		ds_wp_free(wp);
+		return st;
+	}
 	*wp_ret = wp;
 	return DS_OK;
 }
@@ -197,6 +229,7 @@ void ds_wp_free(struct ds_wp *wp)
 		return;
 	free(wp->slots);
 	free(wp->continues);
+	free(wp->skip);
 	free(wp);
 }
 
@@ -322,20 +355,27 @@ static uint8_t classify(unsigned flags, uint32_t cp)
 	return class;
 }
 
-/* --- the word cache ------------------------------------------------------------------------ */
+/* --- the word caches ----------------------------------------------------------------------- */
 
+/* Words of up to 8 raw bytes that are one token: most of a text. */
+#define SHORT_BITS 15
+struct short_word {
+	uint64_t key; /* the bytes, zero-padded */
+	uint32_t id;
+	uint32_t len; /* 0: empty */
+};
+
+/* The others up to 32 bytes and 5 tokens: one cache line each. */
+#define LONG_BITS 15
 #define KEY_BYTES 32
-#define ENTRY_IDS 5
-#define ENTRIES 32768
-
-/* One cache line: a word's raw bytes, its ids, and where each ends in the raw bytes. */
-struct entry {
+#define LONG_IDS 5
+struct long_word {
 	uint64_t key[KEY_BYTES / 8]; /* zero-padded */
 	uint8_t len, n;		     /* n = 0: empty */
-	uint8_t end[ENTRY_IDS];
-	uint32_t id[ENTRY_IDS];
+	uint8_t end[LONG_IDS];	     /* of each token, in the raw bytes */
+	uint32_t id[LONG_IDS];
 };
-_Static_assert(sizeof(struct entry) == 64, "an entry is a cache line");
+_Static_assert(sizeof(struct long_word) == 64, "a word is a cache line");
 
 struct piece {
 	uint32_t id;
@@ -347,9 +387,10 @@ struct piece {
 
 struct ds_wp_encoder {
 	const struct ds_wp *wp;
-	struct entry *entry;  /* [ENTRIES] */
-	uint8_t *page[PAGES]; /* [PAGE_CHARS] classes, filled when first met */
-	uint8_t ascii[256];   /* classes; 0 for bytes of longer characters */
+	struct short_word *short_word; /* [1 << SHORT_BITS] */
+	struct long_word *long_word;   /* [1 << LONG_BITS] */
+	uint8_t *page[PAGES];	       /* [PAGE_CHARS] classes, filled when first met */
+	uint8_t ascii[256];	       /* classes; 0 for bytes of longer characters */
 	/* scratch of one new word */
 	uint8_t *norm;	/* its normalised bytes */
 	size_t *origin; /* [norm] raw offset where each normalised byte's character begins */
@@ -366,10 +407,11 @@ enum ds_status ds_wp_encoder_new(struct ds_wp_encoder **enc_ret, const struct ds
 	if (!enc)
 		return ds_fail_nomem(err, sizeof *enc);
 	enc->wp = wp;
-	enc->entry = ds_alloc_zero(ENTRIES, sizeof *enc->entry);
-	if (!enc->entry) {
+	enc->short_word = ds_alloc_zero((size_t)1 << SHORT_BITS, sizeof *enc->short_word);
+	enc->long_word = ds_alloc_zero((size_t)1 << LONG_BITS, sizeof *enc->long_word);
+	if (!enc->short_word || !enc->long_word) {
 		ds_wp_encoder_free(enc);
-		return ds_fail_nomem(err, ENTRIES * sizeof *enc->entry);
+		return ds_fail_nomem(err, sizeof *enc->short_word << SHORT_BITS);
 	}
 	for (uint32_t c = 0; c < 0x80; c++)
 		enc->ascii[c] = classify(wp->source.flags, c);
@@ -383,7 +425,8 @@ void ds_wp_encoder_free(struct ds_wp_encoder *enc)
 		return;
 	for (size_t i = 0; i < PAGES; i++)
 		free(enc->page[i]);
-	free(enc->entry);
+	free(enc->short_word);
+	free(enc->long_word);
 	free(enc->norm);
 	free(enc->origin);
 	free(enc->cp);
@@ -412,18 +455,21 @@ static uint8_t class_of(struct ds_wp_encoder *enc, uint32_t cp)
 
 /* --- a new word ---------------------------------------------------------------------------- */
 
-static enum ds_status put_char(struct ds_wp_encoder *enc, size_t *len_io, uint32_t cp,
-			       size_t origin, struct ds_err *err)
+/* Room for n more normalised bytes. */
+static enum ds_status reserve_norm(struct ds_wp_encoder *enc, size_t len, size_t n,
+				   struct ds_err *err)
 {
-	unsigned n;
+	DS_TRY(ds_grow(&enc->norm, &enc->cap_norm, len + n, 1, err));
+	return ds_grow(&enc->origin, &enc->cap_origin, len + n, sizeof *enc->origin, err);
+}
 
-	DS_TRY(ds_grow(&enc->norm, &enc->cap_norm, *len_io + 4, 1, err));
-	DS_TRY(ds_grow(&enc->origin, &enc->cap_origin, *len_io + 5, sizeof *enc->origin, err));
-	n = ds_utf8_encode(cp, enc->norm + *len_io);
+static size_t put_char(struct ds_wp_encoder *enc, size_t len, uint32_t cp, size_t origin)
+{
+	unsigned n = ds_utf8_encode(cp, enc->norm + len);
+
 	for (unsigned i = 0; i < n; i++)
-		enc->origin[*len_io + i] = origin;
-	*len_io += n;
-	return DS_OK;
+		enc->origin[len + i] = origin;
+	return len + n;
 }
 
 /* Canonical order: marks of one run sorted by their class, equal ones as they stand. */
@@ -471,12 +517,13 @@ static enum ds_status normalise_marks(struct ds_wp_encoder *enc, const uint8_t *
 			origin[k++] = from;
 	}
 	reorder(cp, origin, k);
+	DS_TRY(reserve_norm(enc, 0, k * DECOMPOSED_MAX * 4, err));
 	for (size_t i = 0; i < k; i++) {
 		unsigned m = map_char(flags, cp[i], out);
 
 		chars += m;
 		for (unsigned j = 0; j < m; j++)
-			DS_TRY(put_char(enc, &len, out[j], origin[i], err));
+			len = put_char(enc, len, out[j], origin[i]);
 	}
 	*len_ret = len;
 	*chars_ret = k < REORDER_CHARS_MAX ? chars : SIZE_MAX;
@@ -491,11 +538,23 @@ static enum ds_status normalise(struct ds_wp_encoder *enc, const uint8_t *raw, s
 	size_t len = 0, chars = 0;
 	uint32_t out[DECOMPOSED_MAX], cp;
 
+	DS_TRY(reserve_norm(enc, 0, (n < 1024 ? n : 1024) + DECOMPOSED_MAX * 4, err));
 	for (size_t at = 0; at < n && chars <= source->word_chars_max;) {
 		size_t from = at;
 		uint8_t class;
 		unsigned m;
 
+		if (raw[at] < 0x80 && enc->ascii[raw[at]] == WORD) {
+			uint8_t c = raw[at++];
+
+			if (c >= 'A' && c <= 'Z' && (source->flags & DS_WP_LOWER))
+				c |= 0x20;
+			DS_TRY(reserve_norm(enc, len, 1, err));
+			enc->norm[len] = c;
+			enc->origin[len++] = from;
+			chars++;
+			continue;
+		}
 		at += ds_utf8_decode(raw + at, raw + n, &cp);
 		class = class_of(enc, cp);
 		if (class == DROP)
@@ -504,8 +563,9 @@ static enum ds_status normalise(struct ds_wp_encoder *enc, const uint8_t *raw, s
 			return normalise_marks(enc, raw, n, len_ret, chars_ret, err);
 		m = map_char(source->flags, cp > 0x10FFFF ? 0xFFFD : cp, out);
 		chars += m;
+		DS_TRY(reserve_norm(enc, len, DECOMPOSED_MAX * 4, err));
 		for (unsigned i = 0; i < m; i++)
-			DS_TRY(put_char(enc, &len, out[i], from, err));
+			len = put_char(enc, len, out[i], from);
 	}
 	*len_ret = len;
 	*chars_ret = chars;
@@ -541,63 +601,14 @@ static enum ds_status cut_word(struct ds_wp_encoder *enc, const uint8_t *raw, si
 	return DS_OK;
 }
 
-static enum ds_status put_pieces(const struct ds_wp_encoder *enc, uint64_t base,
-				 struct ds_tokens *tokens, struct ds_err *err)
-{
-	DS_TRY(ds_grow(&tokens->id, &tokens->cap_id, tokens->n + enc->n_piece, sizeof *tokens->id,
-		       err));
-	DS_TRY(ds_grow(&tokens->end, &tokens->cap_end, tokens->n + enc->n_piece,
-		       sizeof *tokens->end, err));
-	for (size_t i = 0; i < enc->n_piece; i++) {
-		tokens->id[tokens->n] = enc->piece[i].id;
-		tokens->end[tokens->n++] = base + enc->piece[i].end;
-	}
-	return DS_OK;
-}
-
 /* --- text ---------------------------------------------------------------------------------- */
 
-/* The word's bytes as a key; the hash that places it. */
-static inline uint64_t make_key(uint64_t key[KEY_BYTES / 8], const uint8_t *p, size_t len,
-				const uint8_t *end)
+static int same_key(const uint64_t a[KEY_BYTES / 8], const uint64_t b[KEY_BYTES / 8])
 {
-	uint64_t hash;
-
-	if (len <= 8 && end - p >= 8) {
-		memcpy(key, p, 8);
-		key[0] &= UINT64_MAX >> (64 - 8 * len);
-		key[1] = key[2] = key[3] = 0;
-		hash = key[0] * 0x9E3779B97F4A7C15u;
-	} else {
-		memset(key, 0, KEY_BYTES);
-		memcpy(key, p, len);
-		hash = (key[0] ^ (key[1] << 29 | key[1] >> 35) * 5 ^ key[2] * 7 ^ key[3] * 11) *
-		       0x9E3779B97F4A7C15u;
-	}
-	return hash ^ hash >> 29;
+	return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]));
 }
 
-static inline int same_key(const struct entry *e, const uint64_t key[KEY_BYTES / 8], size_t len)
-{
-	return e->len == len && e->n && e->key[0] == key[0] &&
-	       (len <= 8 || (e->key[1] == key[1] && e->key[2] == key[2] && e->key[3] == key[3]));
-}
-
-/* Make *e the entry of the word just cut; not when it is too long for one. */
-static void remember(struct entry *e, const struct ds_wp_encoder *enc,
-		     const uint64_t key[KEY_BYTES / 8], size_t len)
-{
-	if (enc->n_piece == 0 || enc->n_piece > ENTRY_IDS)
-		return;
-	memcpy(e->key, key, KEY_BYTES);
-	e->len = (uint8_t)len;
-	e->n = (uint8_t)enc->n_piece;
-	for (size_t i = 0; i < enc->n_piece; i++) {
-		e->id[i] = enc->piece[i].id;
-		e->end[i] = (uint8_t)enc->piece[i].end;
-	}
-}
-
+/* Where tokens go: stored, or only counted. */
 struct sink {
 	struct ds_wp_encoder *enc;
 	const uint8_t *text, *end;
@@ -606,32 +617,108 @@ struct sink {
 	size_t count;
 };
 
-static inline __attribute__((always_inline)) enum ds_status
-put_word(struct sink *sink, const uint8_t *p, size_t len, struct ds_err *err)
+static uint64_t mix(uint64_t key)
 {
-	struct ds_tokens *tokens = sink->tokens;
+	return key * 0x9E3779B97F4A7C15u;
+}
+
+static uint64_t long_key(uint64_t key[KEY_BYTES / 8], const uint8_t *p, size_t len)
+{
+	memset(key, 0, KEY_BYTES);
+	memcpy(key, p, len);
+	return mix(key[0] ^ mix(key[1] ^ mix(key[2] ^ mix(key[3] + len))));
+}
+
+static inline __attribute__((always_inline)) enum ds_status put(struct sink *sink,
+								const uint32_t *id,
+								const uint8_t *end, size_t n,
+								uint64_t start, struct ds_err *err)
+{
+	struct ds_tokens *t = sink->tokens;
+
+	sink->count += n;
+	if (!t)
+		return DS_OK;
+	if (t->n + n > t->cap_id)
+		DS_TRY(ds_grow(&t->id, &t->cap_id, t->n + n, sizeof *t->id, err));
+	if (t->n + n > t->cap_end)
+		DS_TRY(ds_grow(&t->end, &t->cap_end, t->n + n, sizeof *t->end, err));
+	for (size_t i = 0; i < n; i++) {
+		t->id[t->n + i] = id[i];
+		t->end[t->n + i] = start + end[i];
+	}
+	t->n += n;
+	return DS_OK;
+}
+
+static enum ds_status put_pieces(struct sink *sink, uint64_t start, struct ds_err *err)
+{
+	const struct ds_wp_encoder *enc = sink->enc;
+	struct ds_tokens *t = sink->tokens;
+
+	sink->count += enc->n_piece;
+	if (!t)
+		return DS_OK;
+	DS_TRY(ds_grow(&t->id, &t->cap_id, t->n + enc->n_piece, sizeof *t->id, err));
+	DS_TRY(ds_grow(&t->end, &t->cap_end, t->n + enc->n_piece, sizeof *t->end, err));
+	for (size_t i = 0; i < enc->n_piece; i++) {
+		t->id[t->n] = enc->piece[i].id;
+		t->end[t->n++] = start + enc->piece[i].end;
+	}
+	return DS_OK;
+}
+
+/* A word that the caches may not know yet. */
+static __attribute__((noinline)) enum ds_status put_word(struct sink *sink, const uint8_t *p,
+							 size_t len, struct ds_err *err)
+{
+	struct ds_wp_encoder *enc = sink->enc;
 	uint64_t key[KEY_BYTES / 8], start = sink->base + (uint64_t)(p - sink->text);
-	struct entry *e = NULL;
+	struct long_word *w = NULL;
 
 	if (len <= KEY_BYTES) {
-		e = &sink->enc->entry[make_key(key, p, len, sink->end) & (ENTRIES - 1)];
-		if (same_key(e, key, len)) {
-			sink->count += e->n;
-			if (!tokens)
-				return DS_OK;
-			for (unsigned i = 0; i < e->n; i++) {
-				tokens->id[tokens->n + i] = e->id[i];
-				tokens->end[tokens->n + i] = start + e->end[i];
-			}
-			tokens->n += e->n;
-			return DS_OK;
+		w = &enc->long_word[long_key(key, p, len) >> (64 - LONG_BITS)];
+		if (w->n && w->len == len && same_key(w->key, key))
+			return put(sink, w->id, w->end, w->n, start, err);
+	}
+	DS_TRY(cut_word(enc, p, len, err));
+	if (len <= 8 && enc->n_piece == 1) {
+		enc->short_word[mix(key[0]) >> (64 - SHORT_BITS)] =
+			(struct short_word){key[0], enc->piece[0].id, (uint32_t)len};
+	} else if (w && enc->n_piece && enc->n_piece <= LONG_IDS) {
+		memcpy(w->key, key, KEY_BYTES);
+		w->len = (uint8_t)len;
+		w->n = (uint8_t)enc->n_piece;
+		for (size_t i = 0; i < enc->n_piece; i++) {
+			w->id[i] = enc->piece[i].id;
+			w->end[i] = (uint8_t)enc->piece[i].end;
 		}
 	}
-	DS_TRY(cut_word(sink->enc, p, len, err));
-	if (e)
-		remember(e, sink->enc, key, len);
-	sink->count += sink->enc->n_piece;
-	return tokens ? put_pieces(sink->enc, start, tokens, err) : DS_OK;
+	return put_pieces(sink, start, err);
+}
+
+/* A word of 1..8 bytes, as a number. */
+static inline __attribute__((always_inline)) enum ds_status
+put_short(struct sink *sink, const uint8_t *p, uint64_t key, size_t len, struct ds_err *err)
+{
+	const struct short_word *w = &sink->enc->short_word[mix(key) >> (64 - SHORT_BITS)];
+	uint8_t end = (uint8_t)len;
+
+	if (w->key == key && w->len == len)
+		return put(sink, &w->id, &end, 1, sink->base + (uint64_t)(p - sink->text), err);
+	return put_word(sink, p, len, err);
+}
+
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* The high bit of every byte of v that is no ASCII letter or digit. */
+static inline uint64_t not_alnum(uint64_t v)
+{
+	uint64_t low = v & EACH(0x7F), letter = low | EACH(0x20);
+	uint64_t is_letter = (letter + EACH(0x80 - 'a')) & ~(letter + EACH(0x80 - 'z' - 1));
+	uint64_t is_digit = (low + EACH(0x80 - '0')) & ~(low + EACH(0x80 - '9' - 1));
+
+	return (~(is_letter | is_digit) | v) & EACH(0x80);
 }
 
 /* The end of what begins at p with class WORD: further word characters and dropped ones. */
@@ -658,48 +745,64 @@ static const uint8_t *word_end(struct ds_wp_encoder *enc, const uint8_t *p, cons
 	return p;
 }
 
-/* Room for what one step may append without asking. */
-static inline enum ds_status reserve(struct ds_tokens *tokens, struct ds_err *err)
+/* What begins at *p_io: a word or something between words. */
+static __attribute__((noinline)) enum ds_status put_next(struct sink *sink, const uint8_t **p_io,
+							 struct ds_err *err)
 {
-	if (tokens->n + ENTRY_IDS > tokens->cap_id)
-		DS_TRY(ds_grow(&tokens->id, &tokens->cap_id, tokens->n + ENTRY_IDS,
-			       sizeof *tokens->id, err));
-	if (tokens->n + ENTRY_IDS > tokens->cap_end)
-		DS_TRY(ds_grow(&tokens->end, &tokens->cap_end, tokens->n + ENTRY_IDS,
-			       sizeof *tokens->end, err));
-	return DS_OK;
+	struct ds_wp_encoder *enc = sink->enc;
+	const uint8_t *from = *p_io, *p = from;
+	uint8_t class = enc->ascii[*p];
+	uint64_t key = 0;
+	uint32_t cp;
+
+	if (class == UNSEEN) {
+		p += ds_utf8_decode(p, sink->end, &cp);
+		class = class_of(enc, cp) & 7;
+	} else {
+		p++;
+	}
+	if (class == WORD)
+		p = word_end(enc, p, sink->end, 0);
+	else if (class == ALONE && p < sink->end && *p >= 0x80)
+		p = word_end(enc, p, sink->end, 1);
+	*p_io = p;
+	if (class != WORD && class != ALONE)
+		return DS_OK;
+	if (p - from > 8)
+		return put_word(sink, from, (size_t)(p - from), err);
+	memcpy(&key, from, (size_t)(p - from));
+	return put_short(sink, from, key, (size_t)(p - from), err);
 }
 
 static inline __attribute__((always_inline)) enum ds_status run(struct sink *sink,
 								struct ds_err *err)
 {
-	struct ds_wp_encoder *enc = sink->enc;
-	const uint8_t *p = sink->text, *end = sink->end, *from;
+	const uint8_t *ascii = sink->enc->ascii;
+	const uint8_t *p = sink->text, *end = sink->end;
 
 	while (p < end) {
-		uint8_t class = enc->ascii[*p];
-		unsigned n = 1;
-		uint32_t cp;
+		uint64_t v, stop;
+		size_t len;
 
-		if (class == SPACE) {
+		if (ascii[*p] == SPACE) {
 			p++;
 			continue;
 		}
-		if (class == UNSEEN) {
-			n = ds_utf8_decode(p, end, &cp);
-			class = class_of(enc, cp) & 7;
+		if (end - p > 8) {
+			memcpy(&v, p, 8);
+			stop = not_alnum(v);
+			len = stop ? (size_t)__builtin_ctzll(stop) / 8 : 8;
+			/* punctuation is a word of one byte */
+			len += len == 0 && ascii[*p] == ALONE;
+			if (len && ascii[p[len]] != UNSEEN && ascii[p[len]] != DROP &&
+			    (ascii[p[len]] != WORD || ascii[*p] == ALONE)) {
+				DS_TRY(put_short(sink, p, v & UINT64_MAX >> (64 - 8 * len), len,
+						 err));
+				p += len;
+				continue;
+			}
 		}
-		from = p;
-		p += n;
-		if (class == WORD)
-			p = word_end(enc, p, end, 0);
-		else if (class == ALONE && p < end && *p >= 0x80)
-			p = word_end(enc, p, end, 1);
-		else if (class != ALONE)
-			continue;
-		if (sink->tokens)
-			DS_TRY(reserve(sink->tokens, err));
-		DS_TRY(put_word(sink, from, (size_t)(p - from), err));
+		DS_TRY(put_next(sink, &p, err));
 	}
 	return DS_OK;
 }
