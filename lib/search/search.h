@@ -1,0 +1,76 @@
+/*
+ * search.h - the passages of a collection ranked by meaning, by words, or by both
+ *
+ * A collection is a number of segments; a segment has vectors, an index of words, or both, for its
+ * passages.  Candidates come from scanning what is stored; a caller that can read the passages
+ * embeds the candidates again for exact cosines (ds_search_rank) where the stored vectors are
+ * coarse.  Results do not depend on how passages are divided into segments.
+ */
+#ifndef DS_SEARCH_SEARCH_H
+#define DS_SEARCH_SEARCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "kern/kern.h"
+#include "search/words.h"
+
+enum ds_vectors_type { DS_VECTORS_F32, DS_VECTORS_I8, DS_VECTORS_I4 };
+
+/* Vectors of n passages, borrowed. I4: (dims + 1) / 2 bytes a row, even dimension in the low half,
+ * stored as value + 8. */
+struct ds_vectors {
+	enum ds_vectors_type type;
+	uint32_t dims, n;
+	const uint8_t *scale; /* [n] IEEE binary16; I8 and I4 only */
+	const void *rows;     /* [n][dims] */
+};
+/* Cosines with query [dims], normalised: exact for F32; for I8 and I4 the query is int8 too. */
+enum ds_status ds_vectors_score(const struct ds_vectors *v, const struct ds_kern *kern,
+				const float *query, float *score, struct ds_err *err);
+
+struct ds_search_segment {
+	uint32_t n_passages;
+	const struct ds_vectors *vectors; /* NULL: none */
+	const struct ds_words *words;	  /* NULL: none */
+};
+
+struct ds_search_collection {
+	const struct ds_search_segment *segment; /* [n] */
+	size_t n;
+};
+
+struct ds_search_hit {
+	uint32_t segment, passage;
+	float meaning; /* cosine, -1..1; 0 without vectors */
+	float words;   /* BM25 as a share of the most that the query can score, 0..1 */
+	float score;
+};
+
+enum ds_search_mode { DS_SEARCH_BOTH, DS_SEARCH_MEANING, DS_SEARCH_WORDS };
+
+struct ds_search_query {
+	enum ds_search_mode mode;
+	const struct ds_kern *kern;
+	const float *vector; /* [dims], for BOTH and MEANING */
+	const char *text;    /* for BOTH and WORDS */
+	size_t text_len;
+};
+
+/*
+ * The union of the best `want` passages by each criterion of the mode into hits (replaced), best
+ * score first; equal scores in order of passages.
+ */
+struct ds_search_hits {
+	struct ds_search_hit *hit; /* [n] */
+	size_t n, cap;
+};
+enum ds_status ds_search(const struct ds_search_collection *all,
+			 const struct ds_search_query *query, size_t want,
+			 struct ds_search_hits *hits, struct ds_err *err);
+/* Set every score from meaning and words, and sort. */
+void ds_search_rank(enum ds_search_mode mode, struct ds_search_hits *hits);
+void ds_search_hits_fini(struct ds_search_hits *hits);
+
+#endif
