@@ -1,0 +1,361 @@
+/*
+ * bpe_encode.c - text to tokens: pretokens, looked up in a cache, else encoded
+ *
+ * Pretokens are taken in batches: cut, hash and prefetch, look up.  Text repeats itself, so nearly
+ * all short pretokens are found in the cache; of the others most are tokens themselves.
+ */
+#include "token/bpe_encode.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+#define BATCH 128
+#define CACHE_BITS 15	 /* lines of the cache: 2 MiB */
+#define CACHED_BYTES 15	 /* of the longest pretoken that is cached */
+#define CACHED_TOKENS 4	 /* most tokens of one */
+#define ORDER_AFTER 1024 /* pretokens merged step by step before the order is worth its making */
+
+/* A pretoken and its tokens.  The length is the last byte of the key; 0: free. */
+struct cached {
+	struct ds_key key;
+	uint32_t id[CACHED_TOKENS]; /* the count is in the upper 8 bits of id[0] */
+};
+
+struct line {
+	struct cached way[2]; /* the later one is older */
+};
+
+struct ds_bpe_encoder {
+	const struct ds_bpe *bpe;
+	const struct ds_bpe_order *order; /* NULL: not asked for yet */
+	struct line *cache; /* [1 << CACHE_BITS] */
+	struct ds_bpe_scratch scratch;
+	uint32_t *width; /* [n] bytes of scratch.id[i], where they are not those of the token */
+	size_t cap_width;
+	unsigned merged; /* pretokens merged step by step so far */
+	struct ds_pretok_walk walk;
+	size_t end[BATCH];
+	struct ds_key key[BATCH];
+	uint64_t hash[BATCH];
+};
+
+/* Where the tokens go; tokens NULL: they are counted only. */
+struct sink {
+	struct ds_tokens *tokens;
+	size_t count;
+	const uint8_t *text, *text_end;
+	uint64_t base;
+};
+
+static bool linear(const struct ds_bpe_encoder *enc)
+{
+	return enc->order && enc->order->proper;
+}
+
+/* --- one pretoken -------------------------------------------------------------------------- */
+
+/* The tokens of symbols between which nothing else stands. */
+static enum ds_status encode_stretch(struct ds_bpe_encoder *enc, struct ds_stretch text, size_t at,
+				     size_t *n_ret, struct ds_err *err)
+{
+	const struct ds_bpe *bpe = enc->bpe;
+
+	if (!enc->order && (text.n > DS_BPE_SHORT || ++enc->merged > ORDER_AFTER))
+		DS_TRY(ds_bpe_order_get(&enc->order, bpe, err));
+	if (linear(enc))
+		return ds_bpe_search(bpe, &enc->scratch, text, at, n_ret, err);
+	if (text.n <= DS_BPE_SHORT)
+		return ds_bpe_merge_short(bpe, &enc->scratch, text, at, n_ret, err);
+	return ds_bpe_merge_heap(bpe, &enc->scratch, text, at, n_ret, err);
+}
+
+/* What becomes of bytes that are no symbol: their fallback tokens, else one for the unknown. */
+static enum ds_status encode_unknown(struct ds_bpe_encoder *enc, const uint8_t *p, unsigned len,
+				     size_t *n_io, struct ds_err *err)
+{
+	struct ds_bpe_scratch *scratch = &enc->scratch;
+	bool known = true;
+
+	DS_TRY(ds_grow(&scratch->id, &scratch->cap_id, *n_io + len, sizeof *scratch->id, err));
+	DS_TRY(ds_grow(&enc->width, &enc->cap_width, *n_io + len, sizeof *enc->width, err));
+	for (unsigned i = 0; i < len; i++)
+		known &= enc->bpe->byte_fallback[p[i]] != DS_NO_TOKEN;
+	if (known) {
+		for (unsigned i = 0; i < len; i++) {
+			scratch->id[*n_io] = enc->bpe->byte_fallback[p[i]];
+			enc->width[(*n_io)++] = 1;
+		}
+	} else if (enc->bpe->unk != DS_NO_TOKEN) {
+		scratch->id[*n_io] = enc->bpe->unk;
+		enc->width[(*n_io)++] = len;
+	}
+	return DS_OK;
+}
+
+/* A pretoken of a vocabulary that does not hold every byte: stretches, and what is unknown. */
+static enum ds_status encode_partial(struct ds_bpe_encoder *enc, struct ds_stretch text,
+				     size_t *n_ret, bool *exact_ret, struct ds_err *err)
+{
+	const uint8_t *p = text.p, *end = text.p + text.n, *start = p;
+	size_t n = 0, more;
+	unsigned len = 0;
+	uint32_t symbol;
+
+	*exact_ret = true;
+	for (; p <= end; p += len) {
+		symbol = p == end ? DS_NO_TOKEN : ds_bpe_symbol(enc->bpe, p, end, &len);
+		if (symbol != DS_NO_TOKEN)
+			continue;
+		if (start < p) {
+			struct ds_stretch part = {start, (size_t)(p - start), text.readable};
+
+			DS_TRY(encode_stretch(enc, part, n, &more, err));
+			DS_TRY(ds_grow(&enc->width, &enc->cap_width, n + more, sizeof *enc->width,
+				       err));
+			for (; more; more--, n++)
+				enc->width[n] = ds_token_len(enc->bpe, enc->scratch.id[n]);
+		}
+		if (p == end)
+			break;
+		DS_TRY(encode_unknown(enc, p, len, &n, err));
+		*exact_ret = false;
+		start = p + len;
+	}
+	*n_ret = n;
+	return DS_OK;
+}
+
+/* The token that the whole pretoken is, when that can be told from the vocabulary alone. */
+static uint32_t whole(const struct ds_bpe_encoder *enc, struct ds_stretch text, uint64_t hash)
+{
+	uint32_t id = ds_bpe_look(enc->bpe, text.p, text.n, hash);
+
+	if (id == DS_NO_TOKEN)
+		return id;
+	if ((enc->bpe->flags & DS_BPE_IGNORE_MERGES) && enc->bpe->ordinary[id])
+		return id;
+	return linear(enc) && enc->order->origin[id].rank != DS_NO_RANK ? id : DS_NO_TOKEN;
+}
+
+static void remember(struct line *line, struct ds_key key, const uint32_t *id, size_t n)
+{
+	struct cached *to = &line->way[0];
+
+	line->way[1] = *to;
+	to->key = key;
+	for (size_t i = 0; i < n; i++)
+		to->id[i] = id[i];
+	to->id[0] |= (uint32_t)n << 24;
+}
+
+/* --- out ----------------------------------------------------------------------------------- */
+
+static enum ds_status make_room(struct ds_tokens *tokens, size_t more, struct ds_err *err)
+{
+	if (tokens->n + more > tokens->cap_id)
+		DS_TRY(ds_grow(&tokens->id, &tokens->cap_id, tokens->n + more, sizeof *tokens->id,
+			       err));
+	if (tokens->n + more > tokens->cap_end)
+		DS_TRY(ds_grow(&tokens->end, &tokens->cap_end, tokens->n + more,
+			       sizeof *tokens->end, err));
+	return DS_OK;
+}
+
+/* Tokens of a pretoken at start; width NULL: each is as long as its bytes. */
+static enum ds_status put(const struct ds_bpe *bpe, struct sink *sink, const uint32_t *id,
+			  const uint32_t *width, size_t n, uint64_t start, struct ds_err *err)
+{
+	struct ds_tokens *tokens = sink->tokens;
+
+	sink->count += n;
+	if (!tokens)
+		return DS_OK;
+	DS_TRY(make_room(tokens, n, err));
+	for (size_t i = 0; i < n; i++) {
+		start += width ? width[i] : ds_token_len(bpe, id[i]);
+		tokens->id[tokens->n] = id[i];
+		tokens->end[tokens->n++] = start;
+	}
+	return DS_OK;
+}
+
+/* Pretoken i of the batch is not in the cache. */
+static enum ds_status miss(struct ds_bpe_encoder *enc, struct sink *sink, size_t i, size_t start,
+			   struct ds_err *err)
+{
+	const struct ds_bpe *bpe = enc->bpe;
+	struct ds_stretch text = {sink->text + start, enc->end[i] - start, sink->text_end};
+	bool exact = true;
+	size_t n = 1;
+	uint32_t id = whole(enc, text, enc->hash[i]);
+
+	if (id != DS_NO_TOKEN) {
+		DS_TRY(ds_grow(&enc->scratch.id, &enc->scratch.cap_id, 1, sizeof id, err));
+		enc->scratch.id[0] = id;
+	} else if (bpe->total) {
+		DS_TRY(encode_stretch(enc, text, 0, &n, err));
+	} else {
+		DS_TRY(encode_partial(enc, text, &n, &exact, err));
+	}
+	if (text.n <= CACHED_BYTES && n <= CACHED_TOKENS && n && exact)
+		remember(&enc->cache[enc->hash[i] & ((1u << CACHE_BITS) - 1)], enc->key[i],
+			 enc->scratch.id, n);
+	return put(bpe, sink, enc->scratch.id, exact ? NULL : enc->width, n, sink->base + start,
+		   err);
+}
+
+/* --- a batch ------------------------------------------------------------------------------- */
+
+/* Keys and hashes of the n pretokens from start on. */
+static void hash_batch(struct ds_bpe_encoder *enc, const struct sink *sink, size_t start, size_t n)
+{
+	for (size_t i = 0; i < n; start = enc->end[i++]) {
+		const uint8_t *p = sink->text + start;
+		size_t len = enc->end[i] - start;
+		struct ds_key key;
+
+		if (len > 16) {
+			enc->hash[i] = ds_bytes_hash(p, len);
+			enc->key[i].high = 0; /* as no key in the cache */
+			enc->key[i].low = 1;
+			continue;
+		}
+		if (sink->text_end - p >= 16) {
+			key = ds_key_load(p, len);
+		} else {
+			uint8_t copy[16] = {0};
+
+			memcpy(copy, p, len);
+			key = ds_key_load(copy, len);
+		}
+		enc->hash[i] = ds_key_hash(key, len);
+		key.high |= (uint64_t)len << 56;
+		if (len > CACHED_BYTES)
+			key.high = 0, key.low = 1;
+		enc->key[i] = key;
+		__builtin_prefetch(&enc->cache[enc->hash[i] & ((1u << CACHE_BITS) - 1)]);
+	}
+}
+
+static inline const struct cached *find(const struct ds_bpe_encoder *enc, size_t i)
+{
+	const struct line *line = &enc->cache[enc->hash[i] & ((1u << CACHE_BITS) - 1)];
+	struct ds_key key = enc->key[i];
+
+	if (line->way[0].key.low == key.low && line->way[0].key.high == key.high)
+		return &line->way[0];
+	if (line->way[1].key.low == key.low && line->way[1].key.high == key.high)
+		return &line->way[1];
+	return NULL;
+}
+
+static enum ds_status encode_batch(struct ds_bpe_encoder *enc, struct sink *sink, size_t start,
+				   size_t n, struct ds_err *err)
+{
+	struct ds_tokens *tokens = sink->tokens;
+
+	if (tokens)
+		DS_TRY(make_room(tokens, n * CACHED_TOKENS, err));
+	for (size_t i = 0; i < n; start = enc->end[i++]) {
+		const struct cached *hit = find(enc, i);
+		unsigned count;
+
+		if (!hit) {
+			DS_TRY(miss(enc, sink, i, start, err));
+			if (tokens)
+				DS_TRY(make_room(tokens, (n - i) * CACHED_TOKENS, err));
+			continue;
+		}
+		count = hit->id[0] >> 24;
+		if (tokens && count == 1) {
+			tokens->id[tokens->n] = hit->id[0] & 0xFFFFFF;
+			tokens->end[tokens->n++] = sink->base + enc->end[i];
+		} else if (tokens) {
+			uint32_t id[CACHED_TOKENS];
+
+			memcpy(id, hit->id, sizeof id);
+			id[0] &= 0xFFFFFF;
+			DS_TRY(put(enc->bpe, sink, id, NULL, count, sink->base + start, err));
+			continue;
+		}
+		sink->count += count;
+	}
+	return DS_OK;
+}
+
+static enum ds_status encode(struct ds_bpe_encoder *enc, struct sink *sink, struct ds_err *err)
+{
+	size_t start = 0, n;
+
+	ds_pretok_start(&enc->walk, sink->text, (size_t)(sink->text_end - sink->text));
+	for (;;) {
+		DS_TRY(ds_pretok_next(&enc->walk, enc->end, BATCH, &n, err));
+		if (!n)
+			return DS_OK;
+		hash_batch(enc, sink, start, n);
+		DS_TRY(encode_batch(enc, sink, start, n, err));
+		start = enc->end[n - 1];
+	}
+}
+
+/* --- public -------------------------------------------------------------------------------- */
+
+enum ds_status ds_bpe_encoder_new(struct ds_bpe_encoder **enc_ret, const struct ds_bpe *bpe,
+				  const struct ds_pretok *pre, struct ds_err *err)
+{
+	struct ds_bpe_encoder *enc = ds_alloc_zero(1, sizeof *enc);
+
+	*enc_ret = NULL;
+	if (!enc)
+		return ds_fail_nomem(err, sizeof *enc);
+	enc->bpe = bpe;
+	ds_pretok_walk_init(&enc->walk, pre);
+	enc->cache = aligned_alloc(64, sizeof *enc->cache << CACHE_BITS);
+	enc->scratch.validity =
+		ds_alloc_zero((size_t)1 << DS_VALIDITY_BITS, sizeof *enc->scratch.validity);
+	if (!enc->cache || !enc->scratch.validity) {
+		ds_bpe_encoder_free(enc);
+		return ds_fail_nomem(err, sizeof *enc->cache << CACHE_BITS);
+	}
+	memset(enc->cache, 0, sizeof *enc->cache << CACHE_BITS);
+	*enc_ret = enc;
+	return DS_OK;
+}
+
+void ds_bpe_encoder_free(struct ds_bpe_encoder *enc)
+{
+	if (!enc)
+		return;
+	ds_pretok_walk_fini(&enc->walk);
+	free(enc->cache);
+	free(enc->scratch.id);
+	free(enc->scratch.dead);
+	free(enc->scratch.heap);
+	free(enc->scratch.link);
+	free(enc->scratch.validity);
+	free(enc->width);
+	free(enc);
+}
+
+enum ds_status ds_bpe_encode(struct ds_bpe_encoder *enc, const void *text, size_t n, uint64_t base,
+			     struct ds_tokens *tokens, struct ds_err *err)
+{
+	struct sink sink = {tokens, 0, text, (const uint8_t *)text + n, base};
+	size_t before = tokens->n;
+
+	DS_TRY(encode(enc, &sink, err));
+	if (tokens->n > before) /* bytes that give no token belong to their neighbour */
+		tokens->end[tokens->n - 1] = base + n;
+	return DS_OK;
+}
+
+enum ds_status ds_bpe_count(struct ds_bpe_encoder *enc, const void *text, size_t n,
+			    size_t *count_io, struct ds_err *err)
+{
+	struct sink sink = {NULL, 0, text, (const uint8_t *)text + n, 0};
+
+	DS_TRY(encode(enc, &sink, err));
+	*count_io += sink.count;
+	return DS_OK;
+}

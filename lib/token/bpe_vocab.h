@@ -1,0 +1,209 @@
+/*
+ * bpe_vocab.h - inside of struct ds_bpe: the tables that encoding reads
+ *
+ * Symbols are token ids; a byte (or code point) that is no token is no symbol and merges with
+ * nothing.  The rank of a merge is its index in the list; ranks order the merges.
+ */
+#ifndef DS_TOKEN_BPE_VOCAB_H
+#define DS_TOKEN_BPE_VOCAB_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/cursor.h"
+#include "token/bpe.h"
+
+#define DS_BPE_ID_BITS 20 /* ids below 2^20, so that a pair and its rank fit 64 bits */
+#define DS_BPE_RANK_BITS 24
+#define DS_BPE_TOKENS_MAX ((1u << DS_BPE_ID_BITS) - 1)
+#define DS_BPE_MERGES_MAX ((1u << DS_BPE_RANK_BITS) - 1)
+#define DS_NO_RANK UINT32_MAX
+#define DS_BPE_PAD 16 /* bytes readable after the last token */
+
+struct ds_bpe_slot {
+	uint32_t hash; /* upper half */
+	uint32_t id;   /* DS_NO_TOKEN: free */
+};
+
+struct ds_bpe_rule {
+	uint32_t left, right, result;
+};
+
+/* How a token comes about when it is encoded alone; see bpe_order.c. */
+struct ds_bpe_origin {
+	uint32_t rank;	      /* 1 + rank of the last merge; 0: a symbol as text starts with; or
+				 DS_NO_RANK: encoding its bytes never gives this token */
+	uint32_t left, right; /* of that merge */
+	uint32_t len;	      /* bytes */
+};
+
+struct ds_bpe_order;
+
+struct ds_bpe {
+	uint32_t n_tokens, n_rules;
+	unsigned flags;
+	uint32_t unk;
+	uint8_t *bytes;		  /* all tokens' bytes, one after the other, and DS_BPE_PAD */
+	uint32_t *start;	  /* [n_tokens + 1] in bytes */
+	uint8_t *ordinary;	  /* [n_tokens] 1: text can become this token */
+	struct ds_bpe_slot *slot; /* [slot_mask + 1] ordinary tokens by their bytes */
+	uint32_t slot_mask;
+	uint64_t *pair;		  /* [pair_mask + 1] left, right, rank; UINT64_MAX: free */
+	uint32_t pair_mask;
+	struct ds_bpe_rule *rule; /* [n_rules] */
+	uint32_t byte_token[256]; /* a byte alone, or DS_NO_TOKEN */
+	uint32_t byte_fallback[256]; /* what a byte without a token becomes, or DS_NO_TOKEN */
+	uint32_t *byte_pair;	  /* [65536] rank of two bytes, or DS_NO_RANK */
+	bool total;		  /* every byte is a token: nothing stands between symbols */
+	pthread_mutex_t lock;	  /* of making order */
+	_Atomic(struct ds_bpe_order *) order; /* NULL until asked for */
+};
+
+/* --- hashing ------------------------------------------------------------------------------- */
+
+/* 16 bytes at p as two words, those from len on zeroed; all 16 must be readable. */
+struct ds_key {
+	uint64_t low, high;
+};
+
+static inline struct ds_key ds_key_load(const uint8_t *p, size_t len)
+{
+	struct ds_key key = {ds_get_u64(p), ds_get_u64(p + 8)};
+
+	if (len < 8) {
+		key.low &= (UINT64_C(1) << (len * 8)) - 1;
+		key.high = 0;
+	} else if (len < 16) {
+		key.high &= (UINT64_C(1) << ((len - 8) * 8)) - 1;
+	}
+	return key;
+}
+
+static inline uint64_t ds_key_hash(struct ds_key key, size_t len)
+{
+	uint64_t h = (key.low ^ len) * UINT64_C(0x9E3779B97F4A7C15);
+
+	h ^= h >> 32;
+	h = (h ^ key.high) * UINT64_C(0xD6E8FEB86659FD93);
+	return h ^ h >> 32;
+}
+
+/* Of any number of bytes; len <= 16 as above, so p needs 16 readable bytes then as well. */
+static inline uint64_t ds_bytes_hash(const uint8_t *p, size_t len)
+{
+	uint64_t h;
+
+	if (len <= 16)
+		return ds_key_hash(ds_key_load(p, len), len);
+	h = ds_key_hash(ds_key_load(p, 16), len);
+	for (size_t i = 16; i < len; i += 16) {
+		/* the last block overlaps the one before */
+		size_t at = i + 16 <= len ? i : len - 16;
+		struct ds_key key = ds_key_load(p + at, 16);
+
+		key.low ^= h;
+		h = ds_key_hash(key, len);
+	}
+	return h;
+}
+
+static inline uint32_t ds_token_len(const struct ds_bpe *bpe, uint32_t id)
+{
+	return bpe->start[id + 1] - bpe->start[id];
+}
+
+/* The token of these bytes, whose hash is known, or DS_NO_TOKEN. */
+static inline uint32_t ds_bpe_look(const struct ds_bpe *bpe, const uint8_t *p, size_t len,
+				   uint64_t hash)
+{
+	for (uint32_t i = (uint32_t)hash & bpe->slot_mask;; i = (i + 1) & bpe->slot_mask) {
+		struct ds_bpe_slot slot = bpe->slot[i];
+
+		if (slot.id == DS_NO_TOKEN)
+			return DS_NO_TOKEN;
+		if (slot.hash == (uint32_t)(hash >> 32) && ds_token_len(bpe, slot.id) == len &&
+		    !memcmp(bpe->bytes + bpe->start[slot.id], p, len))
+			return slot.id;
+	}
+}
+
+static inline uint32_t ds_pair_hash(uint64_t pair, uint32_t mask)
+{
+	return (uint32_t)((pair * UINT64_C(0x9E3779B97F4A7C15)) >> 32) & mask;
+}
+
+/* The rank of the merge of two symbols, or DS_NO_RANK. */
+static inline uint32_t ds_bpe_rank(const struct ds_bpe *bpe, uint32_t left, uint32_t right)
+{
+	uint64_t pair = (uint64_t)left << DS_BPE_ID_BITS | right;
+
+	for (uint32_t i = ds_pair_hash(pair, bpe->pair_mask);; i = (i + 1) & bpe->pair_mask) {
+		uint64_t entry = bpe->pair[i];
+
+		if (entry >> DS_BPE_RANK_BITS == pair)
+			return (uint32_t)entry & DS_BPE_MERGES_MAX;
+		if (entry == UINT64_MAX)
+			return DS_NO_RANK;
+	}
+}
+
+/* --- order (bpe_order.c) ------------------------------------------------------------------- */
+
+/* What encoding long pieces in linear time needs; made at the first call and kept. */
+enum ds_status ds_bpe_order_get(const struct ds_bpe_order **order_ret, const struct ds_bpe *bpe,
+				struct ds_err *err);
+void ds_bpe_order_free(struct ds_bpe_order *order);
+
+#define DS_HEAD_BITS 17
+
+struct ds_bpe_order {
+	bool proper; /* the theorem of bpe_order.c holds; else only merging step by step is exact */
+	struct ds_bpe_origin *origin; /* [n_tokens] */
+	/* Lengths of the tokens that begin with these four bytes (hashed): bit i: 4 + i bytes, up
+	 * to 16; bit 15: longer ones. */
+	uint16_t *head; /* [1 << DS_HEAD_BITS] */
+	/* Tokens over 16 bytes by the hash of their first 16: chains, longest first. */
+	uint32_t *chain; /* [chain_mask + 1] id, or DS_NO_TOKEN */
+	uint32_t chain_mask;
+	uint32_t *chain_next; /* [n_tokens], or NULL when there are none */
+};
+
+static inline uint32_t ds_head_hash(uint32_t four_bytes)
+{
+	return four_bytes * 0x9E3779B1u >> (32 - DS_HEAD_BITS);
+}
+
+/*
+ * Whether encoding the bytes of left and right together leaves them as two tokens, as far as merges
+ * of ranks below limit - 1 go; both have an origin.  Walks back in time along the right edge of
+ * left and the left edge of right: at each moment the two symbols that meet there must not merge.
+ * A merge that ties with the one that made right wins (it is more to the left), one that ties with
+ * that of left has lost.
+ */
+static inline bool ds_bpe_stays_apart(const struct ds_bpe *bpe, const struct ds_bpe_origin *origin,
+				      uint32_t left, uint32_t right, uint32_t limit)
+{
+	for (;;) {
+		uint32_t rank = ds_bpe_rank(bpe, left, right), l, r;
+
+		if (rank != DS_NO_RANK && rank + 1 < limit &&
+		    origin[bpe->rule[rank].result].rank == rank + 1)
+			return false;
+		l = origin[left].rank;
+		r = origin[right].rank;
+		if (l > r) {
+			limit = l;
+			left = origin[left].right;
+		} else if (r) {
+			limit = r + 1;
+			right = origin[right].left;
+		} else {
+			return true;
+		}
+	}
+}
+
+#endif
