@@ -2,6 +2,7 @@
 MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .SUFFIXES:
+.DEFAULT_GOAL := all
 
 BUILD ?= build
 goals := $(or $(MAKECMDGOALS),all)
