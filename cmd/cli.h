@@ -49,6 +49,7 @@ struct cli {
 	const char *synopsis;	/* "[OPTION]... [FILE]..." */
 	const char *summary;	/* one line, as in the man page's NAME */
 	const char *examples;	/* lines for the end of --help, or NULL */
+	const char *version_note; /* a second line for --version ("kernels: avx2"), or NULL */
 	const struct cli_opt *options;
 	/* called for each option of the table that is not handled below; calls cli_usage() on bad
 	 * arguments */

@@ -158,6 +158,8 @@ void cli_help_print(const struct cli *cli)
 void cli_help_version(const struct cli *cli)
 {
 	printf("%s (ds) %s\n", cli->name, DS_VERSION);
+	if (cli->version_note)
+		printf("%s\n", cli->version_note);
 }
 
 static void complete_bash(const struct cli *cli)
