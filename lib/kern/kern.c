@@ -59,15 +59,22 @@ enum ds_status ds_kern_choose(const struct ds_kern **kern_ret, struct ds_err *er
 	return DS_OK;
 }
 
+float *ds_kern_floats(struct ds_arena *arena, size_t n)
+{
+	const uintptr_t line = 64;
+	uintptr_t p = (uintptr_t)ds_arena_alloc(arena, n + line / sizeof(float), sizeof(float));
+
+	return p ? (float *)((p + line - 1) & ~(line - 1)) : NULL;
+}
+
 void ds_kern_pack(const float *w, size_t n, size_t k, size_t stride, float *panel)
 {
-	for (size_t j = 0; j < n; j += DS_KERN_LANES, panel += k * DS_KERN_LANES) {
+	for (size_t j = 0; j < n; j += DS_KERN_LANES) {
 		size_t lanes = n - j < DS_KERN_LANES ? n - j : DS_KERN_LANES;
+		const float *row = w + j * stride;
 
-		if (lanes < DS_KERN_LANES)
-			memset(panel, 0, k * DS_KERN_LANES * sizeof *panel);
-		for (size_t lane = 0; lane < lanes; lane++)
-			for (size_t i = 0; i < k; i++)
-				panel[i * DS_KERN_LANES + lane] = w[(j + lane) * stride + i];
+		for (size_t i = 0; i < k; i++, panel += DS_KERN_LANES)
+			for (size_t lane = 0; lane < DS_KERN_LANES; lane++)
+				panel[lane] = lane < lanes ? row[lane * stride + i] : 0;
 	}
 }

@@ -2,8 +2,8 @@
  * kern.h - the kernel table: inner loops, one row of functions an instruction set
  *
  * Every table gives the same bytes: sums run over 16 lanes in one written order, multiply-adds are
- * fused where written, exp and friends are the polynomials of rows.h.  The loops are written once
- * (rows.h) over a vector of 16 floats (vec_*.h) and compiled for each instruction set; "ref" is
+ * fused where written, exp and friends are the polynomials of rows.inc.  The loops are written once
+ * (rows.inc) over a vector of 16 floats (vec_*.h) and compiled for each instruction set; "ref" is
  * plain C and serves as the oracle of the others.
  */
 #ifndef DS_KERN_KERN_H
@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 
 /* Floats in a vector; panels and padded rows are multiples of it. */
 #define DS_KERN_LANES 16
@@ -28,7 +29,7 @@ static inline size_t ds_kern_pad(size_t n)
  */
 struct ds_gemm {
 	size_t m, n, k;
-	const float *a;	    /* [m][lda] */
+	const float *a; /* [m][lda] */
 	size_t lda;
 	const float *panel; /* [pad(n) / 16][k][16] */
 	const float *bias;  /* [pad(n)], or NULL for zeros */
@@ -65,6 +66,9 @@ struct ds_kern {
 enum ds_status ds_kern_choose(const struct ds_kern **kern_ret, struct ds_err *err);
 /* Every table this CPU can run, the first being ref: for tests. */
 size_t ds_kern_all(const struct ds_kern *const **tables_ret);
+
+/* n floats that begin a cache line; NULL when memory is out. */
+float *ds_kern_floats(struct ds_arena *arena, size_t n);
 
 /* w [n][k] to panels [pad(n) / 16][k][16], the missing rows zero. */
 void ds_kern_pack(const float *w, size_t n, size_t k, size_t stride, float *panel);

@@ -3,7 +3,7 @@
 #if DS_X86
 #include "kern/tables.h"
 #include "kern/vec_avx512.h"
-#include "kern/rows.h"
+#include "kern/rows.inc"
 
 const struct ds_kern ds_kern_avx512 = KERN_TABLE("avx512");
 #else

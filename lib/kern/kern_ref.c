@@ -1,6 +1,6 @@
 /* kern_ref.c - the kernel table in plain C, the oracle of the others */
 #include "kern/tables.h"
 #include "kern/vec_ref.h"
-#include "kern/rows.h"
+#include "kern/rows.inc"
 
 const struct ds_kern ds_kern_ref = KERN_TABLE("ref");

@@ -80,16 +80,14 @@ static inline struct v16 v16_if_negative(struct v16 a, struct v16 b, struct v16 
 {
 	__m256 zero = _mm256_setzero_ps();
 
-	return (struct v16){
-		_mm256_blendv_ps(c.a, b.a, _mm256_cmp_ps(a.a, zero, _CMP_LT_OQ)),
-		_mm256_blendv_ps(c.b, b.b, _mm256_cmp_ps(a.b, zero, _CMP_LT_OQ))};
+	return (struct v16){_mm256_blendv_ps(c.a, b.a, _mm256_cmp_ps(a.a, zero, _CMP_LT_OQ)),
+			    _mm256_blendv_ps(c.b, b.b, _mm256_cmp_ps(a.b, zero, _CMP_LT_OQ))};
 }
 
 static inline struct v16 v16_round(struct v16 a)
 {
-	return (struct v16){
-		_mm256_round_ps(a.a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
-		_mm256_round_ps(a.b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+	return (struct v16){_mm256_round_ps(a.a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
+			    _mm256_round_ps(a.b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
 
 static inline __m256 exp2i_8(__m256 a)

@@ -14,12 +14,12 @@ struct v16 {
 #define TILE_M 4
 #define TILE_P 1
 
-#define V16_EACH(expr)                             \
-	do {                                       \
-		struct v16 r;                      \
-		for (unsigned i = 0; i < 16; i++)  \
-			r.f[i] = (expr);           \
-		return r;                          \
+#define V16_EACH(expr)                                                                             \
+	do {                                                                                       \
+		struct v16 r;                                                                      \
+		for (unsigned i = 0; i < 16; i++)                                                  \
+			r.f[i] = (expr);                                                           \
+		return r;                                                                          \
 	} while (0)
 
 static inline struct v16 v16_load(const float *p)

@@ -134,8 +134,8 @@ static void q5_1_to_f32(const void *blocks, float *out, size_t n)
 
 /*
  * Scale and minimum, six bits each, of sub-block j < 8 in the 12 bytes that Q4_K and Q5_K share:
- * 0-3 are the low six bits of bytes 0-3 and 4-7; 4-7 take nibbles of bytes 8-11 and the top two bits
- * of the former.
+ * 0-3 are the low six bits of bytes 0-3 and 4-7; 4-7 take nibbles of bytes 8-11 and the top two
+ * bits of the former.
  */
 static void scale_min(const uint8_t *s, unsigned j, int *scale_ret, int *min_ret)
 {
@@ -212,9 +212,9 @@ static void q6_k_to_f32(const void *blocks, float *out, size_t n)
 }
 
 static ds_decode_fn *const decoders[] = {
-	[0] = f32_to_f32,   [1] = f16_to_f32,	[2] = q4_0_to_f32,  [3] = q4_1_to_f32,
-	[6] = q5_0_to_f32,  [7] = q5_1_to_f32,	[8] = q8_0_to_f32,  [12] = q4_k_to_f32,
-	[13] = q5_k_to_f32, [14] = q6_k_to_f32, [24] = i8_to_f32,   [30] = bf16_to_f32,
+	[0] = f32_to_f32,   [1] = f16_to_f32,	[2] = q4_0_to_f32, [3] = q4_1_to_f32,
+	[6] = q5_0_to_f32,  [7] = q5_1_to_f32,	[8] = q8_0_to_f32, [12] = q4_k_to_f32,
+	[13] = q5_k_to_f32, [14] = q6_k_to_f32, [24] = i8_to_f32,  [30] = bf16_to_f32,
 };
 
 ds_decode_fn *ds_quant_decoder(uint32_t type)
