@@ -5,19 +5,20 @@
 #define DS_MODEL_ARCH_H
 
 #include "gguf/gguf.h"
+#include "gguf/safetensors.h"
 #include "kern/kern.h"
 #include "model/model.h"
 #include "model/weights.h"
 
 struct ds_arch;
-struct ds_static;
 
 struct ds_model {
 	const struct ds_arch *arch;
 	const struct ds_kern *kern;
-	void *net; /* struct ds_static */
+	void *net; /* struct ds_static or struct ds_bert */
 	struct ds_tokenizer *tok;
-	struct ds_gguf gguf;
+	struct ds_gguf gguf;	  /* the file, or */
+	struct ds_safetensors st; /* the folder's */
 	char *path;
 	uint64_t id;
 	uint32_t dims, context; /* context: UINT32_MAX without limit */
@@ -28,6 +29,7 @@ struct ds_model {
 struct ds_embed_worker {
 	struct ds_encoder *enc;
 	struct ds_tokens tokens;
+	void *scratch;	   /* of the architecture */
 	uint64_t n_tokens; /* embedded so far */
 	enum ds_status status;
 	size_t failed; /* index of the text that status is about */
@@ -46,6 +48,9 @@ struct ds_arch {
 	enum ds_status (*open_gguf)(struct ds_model *model, struct ds_weights *weights,
 				    struct ds_err *err);
 	void (*close)(void *net);
+	/* memory of one thread; NULL when none is needed */
+	enum ds_status (*new_scratch)(const void *net, void **scratch_ret, struct ds_err *err);
+	void (*free_scratch)(void *scratch);
 	/* see ds_embed() */
 	enum ds_status (*embed)(struct ds_embedder *emb, const struct ds_part *texts, size_t n,
 				float *out, struct ds_err *err);

@@ -12,6 +12,8 @@ static void free_workers(struct ds_embedder *emb)
 	for (unsigned i = 0; emb->worker && i < emb->n_worker; i++) {
 		ds_encoder_free(emb->worker[i].enc);
 		ds_tokens_fini(&emb->worker[i].tokens);
+		if (emb->worker[i].scratch)
+			emb->model->arch->free_scratch(emb->worker[i].scratch);
 	}
 	free(emb->worker);
 }
@@ -21,8 +23,13 @@ static enum ds_status new_workers(struct ds_embedder *emb, struct ds_err *err)
 	emb->worker = ds_alloc_zero(emb->n_worker, sizeof *emb->worker);
 	if (!emb->worker)
 		return ds_fail_nomem(err, emb->n_worker * sizeof *emb->worker);
-	for (unsigned i = 0; i < emb->n_worker; i++)
-		DS_TRY(ds_encoder_new(&emb->worker[i].enc, emb->model->tok, err));
+	for (unsigned i = 0; i < emb->n_worker; i++) {
+		struct ds_embed_worker *w = &emb->worker[i];
+
+		DS_TRY(ds_encoder_new(&w->enc, emb->model->tok, err));
+		if (emb->model->arch->new_scratch)
+			DS_TRY(emb->model->arch->new_scratch(emb->model->net, &w->scratch, err));
+	}
 	return DS_OK;
 }
 
@@ -130,8 +137,8 @@ enum ds_status ds_embed_tokens(struct ds_embed_worker *w, struct ds_part text,
 		size_t n = piece_length(w->enc, bytes + done, text.len - done);
 
 		w->tokens.n = 0;
-		DS_TRY(ds_encode(w->enc, bytes + done, n, done ? DS_ENCODE_CONTINUE : 0,
-				 &w->tokens, &w->err));
+		DS_TRY(ds_encode(w->enc, bytes + done, n, done ? DS_ENCODE_CONTINUE : 0, &w->tokens,
+				 &w->err));
 		w->n_tokens += w->tokens.n;
 		DS_TRY(take(arg, w->tokens.id, w->tokens.n, &w->err));
 		done += n;

@@ -5,13 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #include "config.h"
 #include "model/arch.h"
+#include "model/bert.h"
 
-static const struct ds_arch *const archs[] = {&ds_arch_static};
+static const struct ds_arch *const archs[] = {&ds_arch_static, &ds_arch_bert};
 
 static enum ds_status find_arch(struct ds_model *model, struct ds_str name, struct ds_err *err)
 {
@@ -22,7 +24,7 @@ static enum ds_status find_arch(struct ds_model *model, struct ds_str name, stru
 		}
 	}
 	return ds_fail_at(err, DS_EUNSUPPORTED, model->path, DS_NO_OFFSET,
-			  "architecture %.*s, static expected",
+			  "architecture %.*s, bert or static expected",
 			  name.len > 60 ? 60 : (int)name.len, name.s);
 }
 
@@ -31,33 +33,67 @@ static const struct ds_gguf_tensor *gguf_find(const void *source, const char *na
 	return ds_gguf_tensor_find(source, name);
 }
 
+/* What enters the fingerprint before the weights do. */
+static void begin_digest(const struct ds_model *model, struct ds_weights *weights)
+{
+	uint64_t tok_id = ds_tokenizer_id(model->tok);
+
+	XXH3_64bits_reset(weights->digest);
+	ds_weights_digest(weights, model->arch->name, strlen(model->arch->name));
+	ds_weights_digest(weights, &tok_id, sizeof tok_id);
+}
+
 static enum ds_status open_gguf(struct ds_model *model, struct ds_err *err)
 {
 	XXH3_state_t digest;
-	struct ds_weights weights = {.path = model->path, .find = gguf_find,
-				     .source = &model->gguf, .digest = &digest};
+	struct ds_weights weights = {
+		.path = model->path, .find = gguf_find, .source = &model->gguf, .digest = &digest};
 	struct ds_str name;
-	uint64_t tok_id;
 
+	DS_TRY(ds_gguf_open(&model->gguf, model->path, err));
 	DS_TRY(ds_gguf_str(&model->gguf, "general.architecture", &name, err));
 	DS_TRY(find_arch(model, name, err));
 	DS_TRY(ds_tokenizer_open_gguf(&model->tok, &model->gguf, err));
-	XXH3_64bits_reset(&digest);
-	tok_id = ds_tokenizer_id(model->tok);
-	ds_weights_digest(&weights, model->arch->name, strlen(model->arch->name));
-	ds_weights_digest(&weights, &tok_id, sizeof tok_id);
+	begin_digest(model, &weights);
 	DS_TRY(model->arch->open_gguf(model, &weights, err));
+	model->id = XXH3_64bits_digest(&digest);
+	return DS_OK;
+}
+
+static const struct ds_gguf_tensor *safetensors_find(const void *source, const char *name)
+{
+	return ds_safetensors_find(source, name);
+}
+
+/* A Hugging Face folder: config.json, tokenizer.json, model.safetensors. */
+static enum ds_status open_folder(struct ds_model *model, struct ds_err *err)
+{
+	XXH3_state_t digest;
+	struct ds_weights weights = {
+		.find = safetensors_find, .source = &model->st, .digest = &digest};
+	char path[4096];
+
+	snprintf(path, sizeof path, "%s/model.safetensors", model->path);
+	DS_TRY(ds_safetensors_open(&model->st, path, err));
+	weights.path = model->st.path;
+	model->arch = &ds_arch_bert;
+	DS_TRY(ds_tokenizer_open(&model->tok, model->path, err));
+	begin_digest(model, &weights);
+	DS_TRY(ds_bert_open_folder(model, &weights, err));
 	model->id = XXH3_64bits_digest(&digest);
 	return DS_OK;
 }
 
 static enum ds_status open_path(struct ds_model *model, const char *path, struct ds_err *err)
 {
+	struct stat st;
+
 	model->path = strdup(path);
 	if (!model->path)
 		return ds_fail_nomem(err, strlen(path) + 1);
 	DS_TRY(ds_kern_choose(&model->kern, err));
-	DS_TRY(ds_gguf_open(&model->gguf, path, err));
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return open_folder(model, err);
 	return open_gguf(model, err);
 }
 
@@ -92,6 +128,7 @@ void ds_model_close(struct ds_model *model)
 		model->arch->close(model->net);
 	ds_tokenizer_close(model->tok);
 	ds_gguf_close(&model->gguf);
+	ds_safetensors_close(&model->st);
 	free(model->path);
 	free(model);
 }
@@ -134,6 +171,11 @@ uint64_t ds_model_id(const struct ds_model *model)
 const char *ds_model_describe(const struct ds_model *model)
 {
 	return model->describe;
+}
+
+const char *ds_model_kernels(const struct ds_model *model)
+{
+	return model->kern->name;
 }
 
 uint32_t ds_model_dims(const struct ds_model *model)

@@ -15,17 +15,20 @@
 struct ds_model;
 struct ds_embedder;
 
-/* path: a GGUF file (architectures bert, static) or an HF folder (bert); NULL: the built-in model. */
+/* path: a GGUF file (architectures bert, static) or an HF folder (bert); NULL: the built-in
+ * model. */
 enum ds_status ds_model_open(struct ds_model **model_ret, const char *path, struct ds_err *err);
 void ds_model_close(struct ds_model *model);
 /* The path of the built-in model: share/ beside the program's folder, or DS_DATADIR. */
 enum ds_status ds_model_builtin_path(char *path_ret, size_t size, struct ds_err *err);
 
 const struct ds_tokenizer *ds_model_tokenizer(const struct ds_model *model);
-uint64_t ds_model_id(const struct ds_model *model);	    /* fingerprint of weights and settings */
+/* Fingerprint of weights, settings and vocabulary. */
+uint64_t ds_model_id(const struct ds_model *model);
 const char *ds_model_describe(const struct ds_model *model); /* one line for people */
-uint32_t ds_model_dims(const struct ds_model *model);	    /* of an embedding */
-uint32_t ds_model_context(const struct ds_model *model);    /* tokens; UINT32_MAX: no limit */
+const char *ds_model_kernels(const struct ds_model *model);  /* name of the kernel table */
+uint32_t ds_model_dims(const struct ds_model *model);	     /* of an embedding */
+uint32_t ds_model_context(const struct ds_model *model);     /* tokens; UINT32_MAX: no limit */
 
 /* Embedding texts: scratch memory for one caller; pool may be NULL. */
 enum ds_status ds_embedder_new(struct ds_embedder **emb_ret, const struct ds_model *model,
