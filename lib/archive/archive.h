@@ -41,6 +41,12 @@ struct ds_archive_indexer {
 	enum ds_status (*finish)(void *user, struct ds_buf *raw, struct ds_err *err);
 };
 
+/* Record type of the index of words (search/words.h), and the indexer that makes it; builder is
+ * zeroed, and released by the caller with ds_words_builder_fini(). */
+#define DS_ARCHIVE_WORDS 6
+struct ds_words_builder;
+struct ds_archive_indexer ds_archive_words_indexer(struct ds_words_builder *builder);
+
 struct ds_archive_options {
 	int level;	      /* zstd, 1..22 */
 	uint32_t block_bytes; /* uncompressed size of a block: random access reads one */

@@ -218,6 +218,9 @@ enum ds_status ds_embedding_put(struct ds_frame_writer *w, uint64_t document,
 enum ds_status ds_embedding_get(const struct ds_frame *f, struct ds_embedding_frame *e_ret,
 				struct ds_err *err);
 
+/* The components as f32, whatever the type: out [dims]. */
+void ds_embedding_f32(const struct ds_embedding_frame *e, float *out);
+
 struct ds_hit_frame {
 	uint64_t start, end; /* byte span of the passage in its document */
 	uint64_t line;	     /* line of start, from 1; 0 when unknown */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cursor.h"
+#include "base/half.h"
 #include "frame/frame_layout.h"
 
 /* Fixed bytes of each payload. */
@@ -432,4 +433,21 @@ enum ds_status ds_hit_get(const struct ds_frame *f, struct ds_hit_frame *h_ret, 
 	h_ret->text = f->payload + HIT + h_ret->name_len;
 	h_ret->text_len = f->payload_len - HIT - h_ret->name_len;
 	return DS_OK;
+}
+
+void ds_embedding_f32(const struct ds_embedding_frame *e, float *out)
+{
+	const uint8_t *data = e->data;
+
+	for (uint32_t i = 0; i < e->dims; i++)
+		switch (e->type) {
+		case DS_VECTOR_F32:
+			memcpy(&out[i], data + 4 * (size_t)i, 4);
+			break;
+		case DS_VECTOR_F16:
+			out[i] = ds_f16_to_f32(ds_get_u16(data + 2 * (size_t)i));
+			break;
+		default:
+			out[i] = e->scale * (float)(int8_t)data[i];
+		}
 }

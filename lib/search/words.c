@@ -56,6 +56,14 @@ enum ds_status ds_words_add(struct ds_words_builder *b, const void *text, size_t
 	return DS_OK;
 }
 
+void ds_words_truncate(struct ds_words_builder *b, size_t n)
+{
+	if (n < b->n_passages)
+		b->n_passages = n;
+	while (b->n && b->posting[b->n - 1].passage >= b->n_passages)
+		b->n--;
+}
+
 void ds_words_builder_fini(struct ds_words_builder *b)
 {
 	ds_terms_fini(&b->scratch);
@@ -143,7 +151,7 @@ static enum ds_status put_lists(const struct ds_words_builder *b, struct ds_buf 
 			uint32_t entry[2] = {b->posting[i].hash, (uint32_t)lists->len};
 
 			if (lists->len > UINT32_MAX)
-				return ds_fail(err, DS_ELIMIT, "word index of a segment over 4 GiB");
+				return ds_fail(err, DS_ELIMIT, "word index over 4 GiB");
 			DS_TRY(ds_buf_append(directory, entry, sizeof entry, err));
 			before = b->posting[i].hash;
 		}

@@ -37,6 +37,8 @@ struct ds_words_builder {
 };
 enum ds_status ds_words_add(struct ds_words_builder *b, const void *text, size_t n,
 			    struct ds_err *err);
+/* Forget all but the first n passages. */
+void ds_words_truncate(struct ds_words_builder *b, size_t n);
 /* Append the index to buf; the builder is empty afterwards. */
 enum ds_status ds_words_write(struct ds_words_builder *b, struct ds_buf *buf, struct ds_err *err);
 void ds_words_builder_fini(struct ds_words_builder *b);

@@ -1,0 +1,72 @@
+/*
+ * collection.h - what the files of lib/find share: sources, and the passages held in memory
+ */
+#ifndef DS_FIND_COLLECTION_H
+#define DS_FIND_COLLECTION_H
+
+#include "archive/archive.h"
+#include "base/io.h"
+#include "find/find.h"
+#include "search/search.h"
+
+/* A document of plain text or frames. */
+struct find_document {
+	const char *path;     /* read again from here; NULL: text holds it */
+	struct ds_buf text;
+	char *name;	      /* owned; NULL: path is the name */
+};
+
+struct find_passage {
+	uint32_t document;
+	uint64_t start, end;
+};
+
+/* A segment of an archive: its index of words is kept unpacked. */
+struct find_segment {
+	uint32_t archive;
+	uint64_t first_passage;
+	struct ds_buf index;
+	struct ds_words words;
+	struct ds_vectors vectors;
+	struct ds_search_segment row;
+};
+
+struct find_archive {
+	const char *path;
+	struct ds_archive *archive;
+};
+
+struct ds_find {
+	struct ds_find_options options;
+	const struct ds_kern *kern;
+	struct ds_embedder *embedder;
+	uint32_t dims;
+	struct ds_find_stats stats;
+	/* passages in memory: together one segment, the last one */
+	struct find_document *document; /* [n_document] */
+	size_t n_document, cap_document;
+	struct find_passage *passage; /* [n_passage] */
+	size_t n_passage, cap_passage;
+	float *vector; /* [n_passage][dims] */
+	size_t cap_vector;
+	struct ds_words_builder builder;
+	struct ds_buf index; /* of their words, made by the first query */
+	/* archives */
+	struct find_archive *archive; /* [n_archive] */
+	size_t n_archive, cap_archive;
+	struct find_segment *segment; /* [n_segment] */
+	size_t n_segment, cap_segment;
+};
+
+/* A file's or a stream's passages into memory; on failure the caller rolls back. */
+enum ds_status ds_find_add_text(struct ds_find *f, const char *path, struct ds_in *in,
+				struct ds_err *err);
+enum ds_status ds_find_add_frames(struct ds_find *f, struct ds_in *in, struct ds_err *err);
+/* Every segment of an archive. */
+enum ds_status ds_find_add_archive(struct ds_find *f, const char *path, struct ds_err *err);
+
+/* The bytes [start, end) of the document that a hit lies in, appended to buf. */
+enum ds_status ds_find_read(struct ds_find *f, const struct ds_search_hit *h, uint64_t start,
+			    uint64_t end, struct ds_buf *buf, struct ds_err *err);
+
+#endif
