@@ -24,7 +24,8 @@ FLAGS = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(EXTRA_CFLAGS) $(WARN) -ffp-contract
 lib_src := $(sort $(wildcard lib/*/*.c lib/*/*/*.c))
 lib_obj := $(lib_src:%.c=$(BUILD)/%.o)
 cmd_src := $(sort $(wildcard cmd/ds-*.c))
-cmd_lib := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(cmd_src),$(wildcard cmd/*.c)))
+cmd_obj := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(cmd_src),$(wildcard cmd/*.c)))
+cmd_lib := $(BUILD)/libcmd.a
 tools := $(cmd_src:cmd/%.c=$(BUILD)/%)
 unit := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/test_*.c)))
 fuzz := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
@@ -48,7 +49,9 @@ $(BUILD)/%.o: %.c config.mk
 	@mkdir -p $(@D)
 	$(CC) $(FLAGS) $(ISA) -c -o $@ $<
 
+$(cmd_lib): $(cmd_obj)
 $(lib): $(lib_obj)
+$(cmd_lib) $(lib):
 	@rm -f $@
 	$(AR) rcs $@ $^
 

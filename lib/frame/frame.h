@@ -57,12 +57,20 @@ struct ds_frame_order {
  */
 struct ds_frame_writer {
 	struct ds_out *out;
+	bool jsonl; /* set it after _init: JSON lines (frame/json.h) instead of frames */
+	enum ds_status (*take)(void *arg, const struct ds_frame *f, struct ds_err *err);
+	void *take_arg;
 	struct ds_frame_order order;
 	uint64_t sequence, payload_bytes;
 	int64_t flushed_ns;
-	struct ds_buf scratch;
+	struct ds_buf scratch, line;
 };
 void ds_frame_writer_init(struct ds_frame_writer *w, struct ds_out *out);
+/* Frames go to take() instead of an output; it judges their order itself. */
+void ds_frame_writer_init_take(struct ds_frame_writer *w,
+			       enum ds_status (*take)(void *arg, const struct ds_frame *f,
+						      struct ds_err *err),
+			       void *arg);
 /* One frame whose payload is the parts one after the other. */
 enum ds_status ds_frame_write(struct ds_frame_writer *w, uint8_t type, uint64_t document,
 			      const struct ds_part *parts, size_t n_parts, struct ds_err *err);
@@ -115,6 +123,8 @@ const char *ds_frame_type_name(uint8_t type);
  * _get tell the byte offset; the caller adds the input's name with ds_err_set_path().
  */
 #define DS_FRAME_COUNT_MAX INT64_MAX
+/* What _get of its type says of a frame; DS_OK for end and user frames. */
+enum ds_status ds_frame_check(const struct ds_frame *f, struct ds_err *err);
 #define DS_FRAME_NAME_MAX 65535 /* bytes of a document's name */
 #define DS_FRAME_DIMS_MAX ((uint32_t)1 << 20)
 

@@ -8,6 +8,7 @@
 
 #include "base/cursor.h"
 #include "frame/frame_layout.h"
+#include "frame/json.h"
 
 #define FLUSH_NS 50000000
 
@@ -74,15 +75,24 @@ void ds_frame_writer_init(struct ds_frame_writer *w, struct ds_out *out)
 	*w = (struct ds_frame_writer){.out = out};
 }
 
+void ds_frame_writer_init_take(struct ds_frame_writer *w,
+			       enum ds_status (*take)(void *arg, const struct ds_frame *f,
+						      struct ds_err *err),
+			       void *arg)
+{
+	*w = (struct ds_frame_writer){.take = take, .take_arg = arg};
+}
+
 void ds_frame_writer_fini(struct ds_frame_writer *w)
 {
+	ds_buf_fini(&w->line);
 	ds_buf_fini(&w->scratch);
 	w->out = NULL;
 }
 
 /* The payload behind room for the head, and its padding, in w->scratch. */
 static enum ds_status gather(struct ds_frame_writer *w, const struct ds_part *parts, size_t n_parts,
-			     uint64_t *len_ret, struct ds_err *err)
+			     size_t *len_ret, struct ds_err *err)
 {
 	static const uint8_t zero[8];
 	uint64_t len = 0;
@@ -99,7 +109,7 @@ static enum ds_status gather(struct ds_frame_writer *w, const struct ds_part *pa
 	w->scratch.len = DS_FRAME_HEAD_BYTES;
 	for (size_t i = 0; i < n_parts; i++)
 		DS_TRY(ds_buf_append(&w->scratch, parts[i].bytes, parts[i].len, err));
-	*len_ret = len;
+	*len_ret = (size_t)len;
 	return ds_buf_append(&w->scratch, zero, ds_frame_padding(len), err);
 }
 
@@ -108,7 +118,7 @@ static enum ds_status flush_if_due(struct ds_frame_writer *w, uint8_t type, stru
 	struct timespec now;
 	int64_t ns;
 
-	if (w->out->path)
+	if (w->take || w->out->path)
 		return DS_OK;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
@@ -118,35 +128,56 @@ static enum ds_status flush_if_due(struct ds_frame_writer *w, uint8_t type, stru
 	return ds_out_flush(w->out, err);
 }
 
-enum ds_status ds_frame_write(struct ds_frame_writer *w, uint8_t type, uint64_t document,
-			      const struct ds_part *parts, size_t n_parts, struct ds_err *err)
+static enum ds_status emit_frame(struct ds_frame_writer *w, const struct ds_frame *f,
+				 struct ds_err *err)
 {
-	struct ds_frame_order order = w->order;
-	const char *name = ds_frame_type_name(type), *wrong;
-	uint64_t len = 0;
-	uint8_t *head;
+	uint8_t *head = w->scratch.data;
 
-	if (!name)
-		return ds_fail(err, DS_EINVAL, "there is no frame type %u", type);
-	wrong = ds_frame_order_take(&order, type, document);
-	if (wrong)
-		return ds_fail(err, DS_EINVAL, "cannot write a %s frame %s", name, wrong);
-	DS_TRY(gather(w, parts, n_parts, &len, err));
-	head = w->scratch.data;
 	memset(head, 0, DS_FRAME_HEAD_BYTES);
 	memcpy(head, ds_frame_magic, sizeof ds_frame_magic);
 	head[DS_HEAD_VERSION] = DS_FRAME_VERSION;
-	head[DS_HEAD_TYPE] = type;
-	ds_put_u64(head + DS_HEAD_DOCUMENT, document);
-	ds_put_u64(head + DS_HEAD_SEQUENCE, w->sequence);
-	ds_put_u64(head + DS_HEAD_LENGTH, len);
-	ds_put_u64(head + DS_HEAD_PAYLOAD_HASH,
-		   XXH3_64bits(head + DS_FRAME_HEAD_BYTES, (size_t)len));
+	head[DS_HEAD_TYPE] = f->type;
+	ds_put_u64(head + DS_HEAD_DOCUMENT, f->document);
+	ds_put_u64(head + DS_HEAD_SEQUENCE, f->sequence);
+	ds_put_u64(head + DS_HEAD_LENGTH, f->payload_len);
+	ds_put_u64(head + DS_HEAD_PAYLOAD_HASH, XXH3_64bits(f->payload, f->payload_len));
 	ds_put_u64(head + DS_HEAD_HASH, XXH3_64bits(head, DS_HEAD_HASH));
-	DS_TRY(ds_out_write(w->out, head, w->scratch.len, err));
+	return ds_out_write(w->out, head, w->scratch.len, err);
+}
+
+static enum ds_status emit_line(struct ds_frame_writer *w, const struct ds_frame *f,
+				struct ds_err *err)
+{
+	w->line.len = 0;
+	DS_TRY(ds_frame_json_put(f, &w->line, err));
+	return ds_out_write(w->out, w->line.data, w->line.len, err);
+}
+
+static enum ds_status emit(struct ds_frame_writer *w, const struct ds_frame *f, struct ds_err *err)
+{
+	if (w->take)
+		return w->take(w->take_arg, f, err);
+	return w->jsonl ? emit_line(w, f, err) : emit_frame(w, f, err);
+}
+
+enum ds_status ds_frame_write(struct ds_frame_writer *w, uint8_t type, uint64_t document,
+			      const struct ds_part *parts, size_t n_parts, struct ds_err *err)
+{
+	struct ds_frame f = {.type = type, .document = document, .sequence = w->sequence};
+	struct ds_frame_order order = w->order;
+	const char *name = ds_frame_type_name(type), *wrong;
+
+	if (!name)
+		return ds_fail(err, DS_EINVAL, "there is no frame type %u", type);
+	wrong = w->take ? NULL : ds_frame_order_take(&order, type, document);
+	if (wrong)
+		return ds_fail(err, DS_EINVAL, "cannot write a %s frame %s", name, wrong);
+	DS_TRY(gather(w, parts, n_parts, &f.payload_len, err));
+	f.payload = w->scratch.data + DS_FRAME_HEAD_BYTES;
+	DS_TRY(emit(w, &f, err));
 	w->order = order;
 	w->sequence++;
-	w->payload_bytes += len;
+	w->payload_bytes += f.payload_len;
 	return flush_if_due(w, type, err);
 }
 

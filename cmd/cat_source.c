@@ -1,0 +1,258 @@
+/* cat_source.c - frames, JSON lines, .npy and plain files as frames */
+#include "cat.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <xxhash.h>
+
+#include "base/cursor.h"
+#include "base/utf8.h"
+#include "frame/json.h"
+
+#define TEXT_BYTES 65536
+
+enum ds_status cat_probe(struct ds_in *in, enum cat_kind *kind_ret, struct ds_err *err)
+{
+	const uint8_t *p;
+	size_t n, i;
+
+	DS_TRY(ds_in_peek(in, 64, &p, &n, err));
+	*kind_ret = CAT_IN_TEXT;
+	if (ds_frame_probe(p, n))
+		*kind_ret = CAT_IN_FRAMES;
+	else if (ds_npy_probe(p, n))
+		*kind_ret = CAT_IN_NPY;
+	else if (n >= 4 && memcmp(p, "GGUF", 4) == 0)
+		*kind_ret = CAT_IN_GGUF;
+	else if (n > 0 && p[0] == '{') {
+		/* {" and {} only: braces begin many other things */
+		for (i = 1; i < n && (p[i] == ' ' || p[i] == '\t'); i++)
+			;
+		if (i < n && (p[i] == '"' || p[i] == '}'))
+			*kind_ret = CAT_IN_JSONL;
+	}
+	return DS_OK;
+}
+
+/* Report damage and go to the next sound frame; DS_END when there is none. */
+static enum ds_status pass_damage(struct cli *cli, struct ds_frame_reader *r, struct ds_err *err)
+{
+	uint64_t lost;
+	enum ds_status st;
+
+	cli_error(cli, err);
+	st = ds_frame_recover(r, &lost, err);
+	if (st == DS_OK || st == DS_END)
+		cli_warn(cli, "%s: %" PRIu64 " bytes were passed over%s", r->in->name, lost,
+			 st == DS_END ? ", nothing sound follows" : "");
+	return st;
+}
+
+static enum ds_status source_frames(struct cli *cli, struct ds_in *in, bool recover,
+				    struct cat_sink *s, struct ds_err *err)
+{
+	struct ds_frame_reader r;
+	struct ds_frame f;
+	enum ds_status st;
+
+	ds_frame_reader_init(&r, in);
+	s->lenient = s->join.lenient = recover;
+	for (;;) {
+		st = ds_frame_next(&r, &f, err);
+		if (st == DS_OK) {
+			st = cat_sink_take(s, &f, err);
+			cli_progress(cli, in->name, r.offset, 0);
+			if (st == DS_OK)
+				continue;
+			break;
+		}
+		if (st == DS_END || st == DS_EIO || st == DS_ENOMEM || !recover)
+			break;
+		st = pass_damage(cli, &r, err);
+		if (st != DS_OK)
+			break;
+	}
+	if (r.lost_frames)
+		cli_warn(cli, "%s: at least %" PRIu64 " frames were lost", in->name, r.lost_frames);
+	ds_frame_reader_fini(&r);
+	return st == DS_END ? DS_OK : st;
+}
+
+/* Counts the frames of JSON lines, for the totals of their end lines. */
+struct json_taker {
+	struct cat_sink *sink;
+	uint64_t frames, documents;
+	bool announced; /* there were document lines since the last end line */
+};
+
+static enum ds_status take_json(void *arg, const struct ds_frame *f, struct ds_err *err)
+{
+	struct json_taker *t = arg;
+	uint64_t frames, documents;
+
+	if (f->type != DS_FRAME_END) {
+		t->frames++;
+		t->documents += f->type == DS_FRAME_DOCUMENT;
+		t->announced |= f->type == DS_FRAME_DOCUMENT;
+		return cat_sink_take(t->sink, f, err);
+	}
+	frames = ds_get_u64(f->payload);
+	documents = ds_get_u64(f->payload + 16);
+	if (frames != t->frames || documents != t->documents)
+		return ds_fail(err, DS_ECORRUPT,
+			       "the end tells of %" PRIu64 " frames and %" PRIu64
+			       " documents, %" PRIu64 " and %" PRIu64 " came",
+			       frames, documents, t->frames, t->documents);
+	*t = (struct json_taker){.sink = t->sink};
+	return cat_sink_end_input(t->sink, err);
+}
+
+static enum ds_status source_json(struct cli *cli, struct ds_in *in, struct cat_sink *s,
+				  struct ds_err *err)
+{
+	struct json_taker taker = {.sink = s};
+	struct ds_frame_writer w;
+	struct ds_json_reader r;
+	enum ds_status st;
+
+	ds_frame_writer_init_take(&w, take_json, &taker);
+	ds_json_reader_init(&r, in);
+	s->lenient = s->join.lenient = false;
+	while ((st = ds_json_next(&r, &w, err)) == DS_OK)
+		cli_progress(cli, in->name, r.offset, 0);
+	if (st == DS_END && taker.announced)
+		st = ds_fail_at(err, DS_ETRUNCATED, in->name, r.offset,
+				"input ends without an end line; its writer did not finish");
+	ds_json_reader_fini(&r);
+	ds_frame_writer_fini(&w);
+	return st == DS_END ? DS_OK : st;
+}
+
+/* What a document frame says of the input. */
+static struct ds_document describe(const struct ds_in *in, bool is_text)
+{
+	struct ds_document d = {.name = "", .size = DS_SIZE_UNKNOWN};
+	struct stat st;
+
+	if (in->fd > 2) {
+		d.name = in->name;
+		d.name_len = strlen(in->name);
+	}
+	if (fstat(in->fd, &st) == 0 && S_ISREG(st.st_mode)) {
+		d.mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+		d.mode = st.st_mode & 07777;
+		d.size = is_text ? (uint64_t)st.st_size : DS_SIZE_UNKNOWN;
+	}
+	return d;
+}
+
+static enum ds_status npy_rows(struct ds_in *in, const struct ds_npy *npy,
+			       struct ds_frame_writer *w, struct ds_err *err)
+{
+	struct ds_embedding_frame e = {.dims = npy->dims, .type = npy->type, .scale = 1};
+	enum ds_status st = DS_OK;
+	uint8_t *row = ds_alloc(ds_npy_row_bytes(npy), 1);
+
+	if (!row)
+		return ds_fail_nomem(err, ds_npy_row_bytes(npy));
+	e.data = row;
+	for (; e.index < npy->rows && st == DS_OK; e.index++) {
+		st = ds_npy_read_row(in, npy, row, err);
+		if (st == DS_OK)
+			st = ds_embedding_put(w, 0, &e, err);
+	}
+	free(row);
+	return st == DS_OK ? ds_npy_read_end(in, err) : st;
+}
+
+static enum ds_status source_npy(struct ds_in *in, struct ds_frame_writer *w, struct ds_err *err)
+{
+	struct ds_document d = describe(in, false);
+	struct ds_document_end e = {.size = DS_SIZE_UNKNOWN};
+	struct ds_npy npy;
+
+	DS_TRY(ds_npy_read_head(in, &npy, err));
+	DS_TRY(ds_document_put(w, 0, &d, err));
+	DS_TRY(npy_rows(in, &npy, w, err));
+	return ds_document_end_put(w, 0, &e, err);
+}
+
+static enum ds_status text_pieces(struct cli *cli, struct ds_in *in, struct ds_frame_writer *w,
+				  XXH3_state_t *hash, struct ds_err *err)
+{
+	uint8_t bytes[TEXT_BYTES];
+	struct ds_text t = {.bytes = bytes};
+	struct ds_document_end e;
+	size_t fill = 0, got;
+
+	do {
+		DS_TRY(ds_in_read(in, bytes + fill, sizeof bytes - fill, &got, err));
+		fill += got;
+		/* a character is not cut, for then it would be no text in JSON */
+		t.len = got ? ds_utf8_whole(bytes, fill) : fill;
+		if (t.len)
+			DS_TRY(ds_text_put(w, 0, &t, err));
+		XXH3_64bits_update(hash, bytes, t.len);
+		t.start += t.len;
+		fill -= t.len;
+		memmove(bytes, bytes + t.len, fill);
+		cli_progress(cli, in->name, t.start, 0);
+	} while (got);
+	e = (struct ds_document_end){t.start, XXH3_64bits_digest(hash)};
+	return ds_document_end_put(w, 0, &e, err);
+}
+
+static enum ds_status source_text(struct cli *cli, struct ds_in *in, struct ds_frame_writer *w,
+				  struct ds_err *err)
+{
+	struct ds_document d = describe(in, true);
+	XXH3_state_t *hash = XXH3_createState();
+	enum ds_status st;
+
+	if (!hash)
+		return ds_fail(err, DS_ENOMEM, "out of memory: no state for a hash");
+	XXH3_64bits_reset(hash);
+	st = ds_document_put(w, 0, &d, err);
+	if (st == DS_OK)
+		st = text_pieces(cli, in, w, hash, err);
+	XXH3_freeState(hash);
+	return st;
+}
+
+static enum ds_status source_other(struct cli *cli, struct ds_in *in, enum cat_kind kind,
+				   struct cat_sink *s, struct ds_err *err)
+{
+	struct ds_frame_writer w;
+	enum ds_status st;
+
+	s->lenient = s->join.lenient = false;
+	ds_frame_writer_init_take(&w, cat_sink_take, s);
+	st = kind == CAT_IN_NPY ? source_npy(in, &w, err) : source_text(cli, in, &w, err);
+	ds_frame_writer_fini(&w);
+	return st;
+}
+
+enum ds_status cat_source(struct cli *cli, struct ds_in *in, enum cat_kind kind, bool recover,
+			  struct cat_sink *s, struct ds_err *err)
+{
+	enum ds_status st;
+
+	if (kind == CAT_IN_GGUF || kind == CAT_IN_ARCHIVE)
+		return ds_fail_at(err, DS_EUNSUPPORTED, in->name, DS_NO_OFFSET,
+				  kind == CAT_IN_GGUF ? "a model file; -i describes it"
+						      : "an archive; -i describes it, "
+							"ds-compress -d unpacks it");
+	if (kind == CAT_IN_FRAMES)
+		st = source_frames(cli, in, recover, s, err);
+	else if (kind == CAT_IN_JSONL)
+		st = source_json(cli, in, s, err);
+	else
+		st = source_other(cli, in, kind, s, err);
+	if (st == DS_OK)
+		st = cat_sink_end_input(s, err);
+	if (st != DS_OK)
+		ds_err_set_path(err, in->name);
+	return st;
+}

@@ -1,0 +1,323 @@
+/* json_put.c - one frame as one JSON line */
+#include "frame/json.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cursor.h"
+#include "base/half.h"
+#include "base/utf8.h"
+#include "frame/base64.h"
+
+const char *const ds_boundary_names[DS_CUT_KINDS] = {
+	"limit", "word", "sentence", "line", "paragraph", "fence", "heading", "semantic", "end",
+};
+const char *const ds_vector_names[3] = {"f32", "f16", "i8"};
+
+/* The line and the first failure: once it failed nothing is appended. */
+struct line {
+	struct ds_buf *buf;
+	struct ds_err *err;
+	enum ds_status status;
+};
+
+static void raw(struct line *l, const void *bytes, size_t n)
+{
+	if (l->status == DS_OK)
+		l->status = ds_buf_append(l->buf, bytes, n, l->err);
+}
+
+static void text(struct line *l, const char *s)
+{
+	raw(l, s, strlen(s));
+}
+
+static void key(struct line *l, const char *name, const char *suffix)
+{
+	text(l, ",\"");
+	text(l, name);
+	text(l, suffix);
+	text(l, "\":");
+}
+
+static void formatted(struct line *l, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void formatted(struct line *l, const char *format, ...)
+{
+	char s[64];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(s, sizeof s, format, ap);
+	va_end(ap);
+	text(l, s);
+}
+
+static void u64(struct line *l, const char *name, uint64_t value)
+{
+	key(l, name, "");
+	formatted(l, "%" PRIu64, value);
+}
+
+/* A size that may be unknown. */
+static void size(struct line *l, const char *name, uint64_t value)
+{
+	if (value != DS_SIZE_UNKNOWN) {
+		u64(l, name, value);
+		return;
+	}
+	key(l, name, "");
+	text(l, "null");
+}
+
+static void hex(struct line *l, const char *name, uint64_t value)
+{
+	key(l, name, "");
+	formatted(l, "\"%016" PRIx64 "\"", value);
+}
+
+/* A number with so many significant digits that reading gives the same bits.  JSON readers take -0
+ * for an integer, so a negative zero has a point; the point is one in every locale. */
+static void real(struct line *l, double value, int digits)
+{
+	char s[40], *comma;
+
+	if (value == 0 && signbit(value)) {
+		text(l, "-0.0");
+		return;
+	}
+	snprintf(s, sizeof s, "%.*g", digits, value);
+	comma = strchr(s, ',');
+	if (comma)
+		*comma = '.';
+	text(l, s);
+}
+
+static bool is_utf8(const uint8_t *p, size_t n)
+{
+	const uint8_t *end = p + n;
+	uint32_t cp;
+
+	while (p < end) {
+		p += ds_utf8_decode(p, end, &cp);
+		if (cp == DS_UTF8_INVALID)
+			return false;
+	}
+	return true;
+}
+
+static void quoted(struct line *l, const uint8_t *p, size_t n)
+{
+	size_t done = 0;
+
+	text(l, "\"");
+	for (size_t i = 0; i < n; i++) {
+		const char *two = p[i] == '"'	 ? "\\\""
+				  : p[i] == '\\' ? "\\\\"
+				  : p[i] == '\n' ? "\\n"
+				  : p[i] == '\t' ? "\\t"
+				  : p[i] == '\r' ? "\\r"
+						 : NULL;
+
+		if (!two && p[i] >= 0x20)
+			continue;
+		raw(l, p + done, i - done);
+		if (two)
+			text(l, two);
+		else
+			formatted(l, "\\u%04x", p[i]);
+		done = i + 1;
+	}
+	raw(l, p + done, n - done);
+	text(l, "\"");
+}
+
+static void base64(struct line *l, const char *name, const void *bytes, size_t n)
+{
+	key(l, name, "_base64");
+	text(l, "\"");
+	if (l->status == DS_OK)
+		l->status = ds_base64_put(bytes, n, l->buf, l->err);
+	text(l, "\"");
+}
+
+static void string(struct line *l, const char *name, const void *bytes, size_t n)
+{
+	if (!is_utf8(bytes, n)) {
+		base64(l, name, bytes, n);
+		return;
+	}
+	key(l, name, "");
+	quoted(l, bytes, n);
+}
+
+static void u32_array(struct line *l, const char *name, const uint32_t *values, size_t n)
+{
+	key(l, name, "");
+	for (size_t i = 0; i < n; i++)
+		formatted(l, "%c%" PRIu32, i ? ',' : '[', values[i]);
+	text(l, n ? "]" : "[]");
+}
+
+static void put_document(struct line *l, const struct ds_document *d)
+{
+	string(l, "name", d->name, d->name_len);
+	size(l, "size", d->size);
+	key(l, "mtime_ns", "");
+	formatted(l, "%" PRId64, d->mtime_ns);
+	u64(l, "mode", d->mode);
+}
+
+static void put_tokens(struct line *l, const struct ds_token_frame *t)
+{
+	hex(l, "vocabulary", t->vocabulary);
+	u64(l, "start", t->start);
+	u64(l, "first", t->first);
+	u32_array(l, "ids", t->id, t->n);
+	u32_array(l, "ends", t->end, t->n);
+}
+
+static void put_logprob(struct line *l, const struct ds_logprob_frame *p)
+{
+	put_tokens(l, &p->tokens);
+	key(l, "logprobs", "");
+	text(l, "[");
+	for (size_t i = 0; i < p->tokens.n; i++) {
+		if (i)
+			text(l, ",");
+		if (isnan(p->logprob[i]))
+			text(l, "null");
+		else
+			real(l, p->logprob[i], 9);
+	}
+	text(l, "]");
+}
+
+static void put_chunk(struct line *l, const struct ds_chunk_frame *c)
+{
+	u64(l, "index", c->index);
+	u64(l, "start", c->start);
+	u64(l, "end", c->end);
+	u64(l, "tokens", c->tokens);
+	u64(l, "overlap_tokens", c->overlap_tokens);
+	u64(l, "overlap_bytes", c->overlap_bytes);
+	key(l, "boundary", "");
+	formatted(l, "\"%s\"", ds_boundary_names[c->boundary]);
+	hex(l, "vocabulary", c->vocabulary);
+	string(l, "text", c->text, (size_t)(c->end - c->start));
+}
+
+static void put_embedding(struct line *l, const struct ds_embedding_frame *e)
+{
+	u64(l, "index", e->index);
+	u64(l, "start", e->start);
+	u64(l, "end", e->end);
+	hex(l, "model", e->model);
+	key(l, "dtype", "");
+	formatted(l, "\"%s\"", ds_vector_names[e->type]);
+	if (e->type == DS_VECTOR_I8) {
+		key(l, "scale", "");
+		real(l, e->scale, 9);
+	}
+	key(l, "normalised", "");
+	text(l, e->normalised ? "true" : "false");
+	key(l, "embedding", "");
+	for (size_t i = 0; i < e->dims; i++) {
+		text(l, i ? "," : "[");
+		if (e->type == DS_VECTOR_F32)
+			real(l, ((const float *)e->data)[i], 9);
+		else if (e->type == DS_VECTOR_F16)
+			real(l, ds_f16_to_f32(((const uint16_t *)e->data)[i]), 9);
+		else
+			formatted(l, "%d", ((const int8_t *)e->data)[i]);
+	}
+	text(l, "]");
+}
+
+static void put_hit(struct line *l, const struct ds_hit_frame *h)
+{
+	string(l, "name", h->name, h->name_len);
+	u64(l, "line", h->line);
+	u64(l, "start", h->start);
+	u64(l, "end", h->end);
+	key(l, "score", "");
+	real(l, h->score, 17);
+	string(l, "text", h->text, h->text_len);
+}
+
+static enum ds_status put_fields(struct line *l, const struct ds_frame *f)
+{
+	union {
+		struct ds_document document;
+		struct ds_document_end document_end;
+		struct ds_text text;
+		struct ds_token_frame tokens;
+		struct ds_logprob_frame logprob;
+		struct ds_chunk_frame chunk;
+		struct ds_embedding_frame embedding;
+		struct ds_hit_frame hit;
+	} u;
+
+	switch (f->type) {
+	case DS_FRAME_DOCUMENT:
+		DS_TRY(ds_document_get(f, &u.document, l->err));
+		put_document(l, &u.document);
+		break;
+	case DS_FRAME_DOCUMENT_END:
+		DS_TRY(ds_document_end_get(f, &u.document_end, l->err));
+		size(l, "size", u.document_end.size);
+		hex(l, "hash", u.document_end.hash);
+		break;
+	case DS_FRAME_TEXT:
+		DS_TRY(ds_text_get(f, &u.text, l->err));
+		u64(l, "start", u.text.start);
+		string(l, "text", u.text.bytes, u.text.len);
+		break;
+	case DS_FRAME_TOKENS:
+		DS_TRY(ds_tokens_get(f, &u.tokens, l->err));
+		put_tokens(l, &u.tokens);
+		break;
+	case DS_FRAME_LOGPROB:
+		DS_TRY(ds_logprob_get(f, &u.logprob, l->err));
+		put_logprob(l, &u.logprob);
+		break;
+	case DS_FRAME_CHUNK:
+		DS_TRY(ds_chunk_get(f, &u.chunk, l->err));
+		put_chunk(l, &u.chunk);
+		break;
+	case DS_FRAME_EMBEDDING:
+		DS_TRY(ds_embedding_get(f, &u.embedding, l->err));
+		put_embedding(l, &u.embedding);
+		break;
+	case DS_FRAME_HIT:
+		DS_TRY(ds_hit_get(f, &u.hit, l->err));
+		put_hit(l, &u.hit);
+		break;
+	case DS_FRAME_END:
+		u64(l, "frames", ds_get_u64(f->payload));
+		u64(l, "documents", ds_get_u64(f->payload + 16));
+		break;
+	default:
+		u64(l, "code", f->type);
+		base64(l, "payload", f->payload, f->payload_len);
+	}
+	return DS_OK;
+}
+
+enum ds_status ds_frame_json_put(const struct ds_frame *f, struct ds_buf *line, struct ds_err *err)
+{
+	struct line l = {line, err, DS_OK};
+
+	text(&l, "{\"type\":\"");
+	text(&l, ds_frame_type_name(f->type));
+	text(&l, "\"");
+	if (f->type != DS_FRAME_HIT && f->type != DS_FRAME_END)
+		u64(&l, "doc", f->document);
+	DS_TRY(put_fields(&l, f));
+	text(&l, "}\n");
+	return l.status;
+}
