@@ -44,7 +44,7 @@ one_line() {
 }
 
 want_model() {
-	case " $(echo ${MODELS:-}) " in *" $1 "*) ;; *) return 1 ;; esac
+	case " ${MODELS:-} " in *" $1 "*) ;; *) return 1 ;; esac
 	MODEL=$("$TOP/scripts/get-model" "$1")
 }
 
