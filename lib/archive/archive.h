@@ -27,26 +27,6 @@ struct ds_archive;
 
 enum ds_vector_code { DS_VECTOR_CODE_I8 = 1, DS_VECTOR_CODE_I4 = 2 };
 
-/*
- * Makes one record (record.h: enum ds_record_type) for each segment from the texts of its passages.
- * An indexer serves one writer.
- */
-struct ds_archive_indexer {
-	uint8_t type;
-	void *user;
-	/* the next passage of the segment */
-	enum ds_status (*add)(void *user, const uint8_t *text, size_t n, struct ds_err *err);
-	/* append the record's raw bytes for the passages added since the last call; none: no record
-	 */
-	enum ds_status (*finish)(void *user, struct ds_buf *raw, struct ds_err *err);
-};
-
-/* Record type of the index of words (search/words.h), and the indexer that makes it; builder is
- * zeroed, and released by the caller with ds_words_builder_fini(). */
-#define DS_ARCHIVE_WORDS 6
-struct ds_words_builder;
-struct ds_archive_indexer ds_archive_words_indexer(struct ds_words_builder *builder);
-
 struct ds_archive_options {
 	int level;	      /* zstd, 1..22 */
 	uint32_t block_bytes; /* uncompressed size of a block: random access reads one */
@@ -54,7 +34,7 @@ struct ds_archive_options {
 	uint32_t dims;
 	enum ds_vector_code code;
 	struct ds_pool *pool; /* borrowed; NULL: one thread.  The bytes do not depend on it */
-	const struct ds_archive_indexer *indexer; /* borrowed; NULL: no word index */
+	int words;	      /* index the words of passages */
 };
 
 /* A new archive at path ("-": standard output). */
@@ -144,10 +124,9 @@ struct ds_archive_vectors {
 };
 enum ds_status ds_archive_vectors(struct ds_archive *a, uint32_t segment,
 				  struct ds_archive_vectors *v_ret, struct ds_err *err);
-/* The raw bytes of the segment's record of this type (an indexer's), appended to buf; nothing when
- * it has none. */
-enum ds_status ds_archive_index(struct ds_archive *a, uint32_t segment, uint8_t type,
-				struct ds_buf *buf, struct ds_err *err);
+/* The segment's index of words (search/words.h), appended to buf; nothing when it has none. */
+enum ds_status ds_archive_words(struct ds_archive *a, uint32_t segment, struct ds_buf *buf,
+				struct ds_err *err);
 
 /* Every checksum of every record, every byte of every document. */
 enum ds_status ds_archive_test(struct ds_archive *a, struct ds_err *err);

@@ -231,13 +231,13 @@ enum ds_status ds_archive_vectors(struct ds_archive *a, uint32_t segment,
 	return DS_OK;
 }
 
-enum ds_status ds_archive_index(struct ds_archive *a, uint32_t segment, uint8_t type,
-				struct ds_buf *buf, struct ds_err *err)
+enum ds_status ds_archive_words(struct ds_archive *a, uint32_t segment, struct ds_buf *buf,
+				struct ds_err *err)
 {
 	struct ds_record r;
 	int found;
 
-	DS_TRY(ds_segment_record(a, segment, type, &r, &found, err));
+	DS_TRY(ds_segment_record(a, segment, DS_RECORD_WORDS, &r, &found, err));
 	return found ? ds_record_unpack(&a->map, &r, buf, err) : DS_OK;
 }
 
@@ -269,22 +269,30 @@ static enum ds_status discard(void *user, const void *bytes, size_t n, struct ds
 	return DS_OK;
 }
 
-static enum ds_status test_index(struct ds_archive *a, uint32_t segment, struct ds_err *err)
+static enum ds_status test_words(struct ds_archive *a, uint32_t segment, struct ds_err *err)
 {
-	const struct ds_segment_row *row = &a->segment[segment].row;
-	struct ds_archive_vectors v;
+	struct ds_words words;
 	struct ds_buf raw = {0};
-	enum ds_status st;
+	enum ds_status st = ds_archive_words(a, segment, &raw, err);
 
-	st = ds_passages_read(a, segment, err);
-	if (st == DS_OK)
-		st = ds_archive_vectors(a, segment, &v, err);
-	for (uint32_t i = 0; st == DS_OK && i < row->n_records; i++) {
-		raw.len = 0;
-		st = ds_archive_index(a, segment, (uint8_t)row->record[i].type, &raw, err);
-	}
+	if (st == DS_OK && raw.len)
+		st = ds_words_open(&words, raw.data, raw.len, err);
+	if (st == DS_OK && raw.len && words.n_passages != a->segment[segment].row.passages)
+		st = ds_fail(err, DS_EFORMAT, "an index of words for %u passages; there are %u",
+			     words.n_passages, a->segment[segment].row.passages);
+	if (st != DS_OK)
+		ds_err_set_path(err, a->map.path);
 	ds_buf_fini(&raw);
 	return st;
+}
+
+static enum ds_status test_index(struct ds_archive *a, uint32_t segment, struct ds_err *err)
+{
+	struct ds_archive_vectors v;
+
+	DS_TRY(ds_passages_read(a, segment, err));
+	DS_TRY(ds_archive_vectors(a, segment, &v, err));
+	return test_words(a, segment, err);
 }
 
 enum ds_status ds_archive_test(struct ds_archive *a, struct ds_err *err)

@@ -209,8 +209,7 @@ static enum ds_status add_record(struct ds_archive_writer *w, struct ds_segment_
 static enum ds_status write_index(struct ds_archive_writer *w, struct ds_segment_row *row,
 				  struct ds_buf *table, struct ds_err *err)
 {
-	const struct ds_archive_indexer *indexer = w->options.indexer;
-	uint64_t before = w->out.written;
+	uint64_t before;
 
 	table->len = 0;
 	DS_TRY(put_passages(w, table, err));
@@ -222,12 +221,11 @@ static enum ds_status write_index(struct ds_archive_writer *w, struct ds_segment
 		DS_TRY(add_record(w, row, DS_RECORD_VECTORS, table, err));
 		w->totals.vector_bytes += w->out.written - before;
 	}
-	if (indexer) {
+	if (w->options.words) {
 		before = w->out.written;
 		table->len = 0;
-		DS_TRY(indexer->finish(indexer->user, table, err));
-		if (table->len)
-			DS_TRY(add_record(w, row, indexer->type, table, err));
+		DS_TRY(ds_words_write(&w->words, table, err));
+		DS_TRY(add_record(w, row, DS_RECORD_WORDS, table, err));
 		w->totals.word_bytes += w->out.written - before;
 	}
 	return DS_OK;

@@ -1,11 +1,9 @@
-/* vector.c - embeddings in a few bits a dimension: coding, and scores against a query */
+/* vector.c - embeddings in a few bits a dimension */
 #include "archive/vector.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/cursor.h"
 #include "base/half.h"
 
 static float largest(const float *vector, uint32_t dims)
@@ -96,64 +94,5 @@ void ds_vector_decode(enum ds_vector_code code, const uint8_t *row, uint16_t sca
 						  : (row[i / 2] >> (i & 1 ? 4 : 0) & 0x0F) - 8;
 
 		out[i] = s * (float)v;
-	}
-}
-
-enum ds_status ds_vector_query_init(struct ds_vector_query *q, const float *vector, uint32_t dims,
-				    struct ds_err *err)
-{
-	float max = largest(vector, dims);
-
-	*q = (struct ds_vector_query){.dims = dims, .scale = max / 127.0F};
-	q->value = ds_alloc_zero(dims, 1);
-	if (!q->value)
-		return ds_fail_nomem(err, dims);
-	for (uint32_t i = 0; q->scale > 0 && i < dims; i++) {
-		q->value[i] = (int8_t)quantum(vector[i] / q->scale, 127);
-		q->sum += q->value[i];
-	}
-	return DS_OK;
-}
-
-void ds_vector_query_fini(struct ds_vector_query *q)
-{
-	free(q->value);
-	*q = (struct ds_vector_query){0};
-}
-
-static int32_t dot_i8(const uint8_t *row, const int8_t *query, uint32_t dims)
-{
-	int32_t sum = 0;
-
-	for (uint32_t i = 0; i < dims; i++)
-		sum += (int8_t)row[i] * query[i];
-	return sum;
-}
-
-/* Stored values are 8 too large; the sum of the query takes that back. */
-static int32_t dot_i4(const uint8_t *row, const struct ds_vector_query *q)
-{
-	int32_t sum = 0;
-	uint32_t i = 0;
-
-	for (; i + 1 < q->dims; i += 2)
-		sum += (row[i / 2] & 0x0F) * q->value[i] + (row[i / 2] >> 4) * q->value[i + 1];
-	if (i < q->dims)
-		sum += (row[i / 2] & 0x0F) * q->value[i];
-	return sum - 8 * q->sum;
-}
-
-void ds_vector_scores(const struct ds_archive_vectors *v, const struct ds_vector_query *q,
-		      uint32_t first, uint32_t n, float *score)
-{
-	const size_t row_bytes = ds_vector_row_bytes(v->code, v->dims);
-	const uint8_t *row = v->rows + first * row_bytes;
-
-	for (uint32_t i = 0; i < n; i++, row += row_bytes) {
-		float scale = ds_f16_to_f32(ds_get_u16(v->scale + 2 * ((size_t)first + i)));
-		int32_t dot = v->code == DS_VECTOR_CODE_I4 ? dot_i4(row, q)
-							   : dot_i8(row, q->value, v->dims);
-
-		score[i] = scale * q->scale * (float)dot;
 	}
 }

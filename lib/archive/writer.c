@@ -332,8 +332,8 @@ enum ds_status ds_archive_chunk(struct ds_archive_writer *w, const struct ds_chu
 	w->totals.passages++;
 	if (vector)
 		DS_TRY(add_vector(w, vector, err));
-	if (o->indexer)
-		DS_TRY(o->indexer->add(o->indexer->user, c->text, c->end - c->start, err));
+	if (o->words)
+		DS_TRY(ds_words_add(&w->words, c->text, c->end - c->start, err));
 	w->overlap.len = 0;
 	DS_TRY(ds_buf_append(&w->overlap, c->text, c->end - c->start, err));
 	if (w->n_passages >= DS_SEGMENT_PASSAGES_MAX || w->rows.len >= DS_SEGMENT_TEXT_BYTES)
@@ -398,6 +398,7 @@ void ds_archive_abort(struct ds_archive_writer *w)
 	ds_buf_fini(&w->names);
 	ds_buf_fini(&w->rows);
 	ds_buf_fini(&w->scales);
+	ds_words_builder_fini(&w->words);
 	ds_buf_fini(&w->overlap);
 	free(w->cctx);
 	free(w->extent);

@@ -12,6 +12,7 @@
 
 #include "archive/archive.h"
 #include "archive/record.h"
+#include "search/words.h"
 
 #define DS_SEGMENT_TEXT_BYTES ((size_t)16 << 20)
 #define DS_SEGMENT_PASSAGES_MAX ((size_t)1 << 16)
@@ -59,6 +60,7 @@ struct ds_archive_writer {
 
 	/* the segment being filled */
 	struct ds_buf text, names, rows, scales;
+	struct ds_words_builder words;
 	struct ds_extent *extent;
 	struct ds_piece *piece;
 	struct ds_span *passage;

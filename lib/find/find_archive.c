@@ -23,7 +23,7 @@ static enum ds_status add_segment(struct ds_find *f, uint32_t number, struct ds_
 			.scale = v.scale,
 			.rows = v.rows,
 		};
-	DS_TRY(ds_archive_index(a, number, DS_ARCHIVE_WORDS, &s->index, err));
+	DS_TRY(ds_archive_words(a, number, &s->index, err));
 	if (s->index.len)
 		DS_TRY(ds_words_open(&s->words, s->index.data, s->index.len, err));
 	if ((s->index.len && s->words.n_passages != info.passages) ||
