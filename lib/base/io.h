@@ -67,6 +67,10 @@ enum ds_status ds_out_commit(struct ds_out *out, struct ds_err *err);
 void ds_out_abort(struct ds_out *out);
 /* Async-signal-safe: unlink every temporary of this process. */
 void ds_out_unlink_all(void);
+/* For temporaries made otherwise: path stays valid until the slot, -1 when there is none left, is
+ * given back. */
+int ds_temporary_register(char *path);
+void ds_temporary_unregister(int slot);
 
 /* An anonymous temporary file (in $TMPDIR or /tmp) that vanishes when closed; its descriptor. */
 enum ds_status ds_spill_open(int *fd_ret, struct ds_err *err);

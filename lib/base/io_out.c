@@ -17,7 +17,7 @@
 /* Paths of live temporaries, read by a signal handler: published last and cleared first. */
 static _Atomic(char *) temporaries[TEMPORARIES_MAX];
 
-static int register_temporary(char *path)
+int ds_temporary_register(char *path)
 {
 	for (int i = 0; i < TEMPORARIES_MAX; i++) {
 		char *none = NULL;
@@ -28,7 +28,7 @@ static int register_temporary(char *path)
 	return -1;
 }
 
-static void unregister_temporary(int slot)
+void ds_temporary_unregister(int slot)
 {
 	if (slot >= 0)
 		atomic_store(&temporaries[slot], NULL);
@@ -74,7 +74,7 @@ static enum ds_status open_temporary(struct ds_out *out, const char *path, struc
 		out->temporary = NULL;
 		return ds_fail_errno(err, path, "cannot create");
 	}
-	out->slot = register_temporary(out->temporary);
+	out->slot = ds_temporary_register(out->temporary);
 	if (fchmod(out->fd, wanted_mode(path)) != 0)
 		return ds_fail_errno(err, path, "cannot set mode");
 	return DS_OK;
@@ -183,7 +183,7 @@ static enum ds_status publish(struct ds_out *out, struct ds_err *err)
 		return ds_fail_errno(err, out->path, "cannot close");
 	if (rename(out->temporary, out->path) != 0)
 		return ds_fail_errno(err, out->path, "cannot rename into place");
-	unregister_temporary(out->slot);
+	ds_temporary_unregister(out->slot);
 	free(out->temporary);
 	out->temporary = NULL;
 	sync_directory(out->path);
@@ -206,7 +206,7 @@ void ds_out_abort(struct ds_out *out)
 		close(out->fd);
 	if (out->temporary) {
 		unlink(out->temporary);
-		unregister_temporary(out->slot);
+		ds_temporary_unregister(out->slot);
 	}
 	free(out->temporary);
 	free(out->path);
