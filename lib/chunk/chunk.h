@@ -29,12 +29,14 @@ enum ds_boundary {
 typedef enum ds_status ds_embed_fn(void *user, const struct ds_part *texts, size_t n, float *out,
 				   struct ds_err *err);
 
+#define DS_CHUNK_TOKENS_MAX (1u << 20)
+
 struct ds_chunk_options {
-	uint32_t size_tokens;	 /* limit, >= 1 */
-	uint32_t overlap_tokens; /* < size_tokens */
+	uint32_t size_tokens;	 /* limit, 1..DS_CHUNK_TOKENS_MAX */
+	uint32_t overlap_tokens; /* at most; < size_tokens */
 	enum ds_boundary boundary;
-	unsigned encode_flags;	 /* how the model would count a chunk alone, e.g. DS_ENCODE_AFFIX */
-	ds_embed_fn *embed;	 /* semantic only */
+	unsigned encode_flags; /* DS_ENCODE_AFFIX: the limit counts what the model adds, too */
+	ds_embed_fn *embed;    /* semantic only */
 	void *embed_user;
 	uint32_t embed_dims;
 };
@@ -43,7 +45,8 @@ struct ds_chunker;
 
 enum ds_status ds_chunker_new(struct ds_chunker **c_ret, const struct ds_tokenizer *tok,
 			      const struct ds_chunk_options *options, struct ds_err *err);
-/* Give n more bytes of the document (n may be 0); last: the document ends with them. */
+/* Give n more bytes of the document (n may be 0); last: the document ends with them.  They are
+ * copied: push pieces (64 KiB, say), and take the chunks after each. */
 enum ds_status ds_chunker_push(struct ds_chunker *c, const void *bytes, size_t n, int last,
 			       struct ds_err *err);
 /* The next chunk, valid until the next call; DS_END when more bytes are needed (or, after the last
