@@ -70,7 +70,8 @@ static enum ds_status cut(struct ds_find *f, struct ds_chunker *chunker, const u
 		DS_TRY(ds_chunker_push(chunker, text + pushed, step, pushed + step == n, err));
 		pushed += step;
 		while ((st = ds_chunker_next(chunker, &chunk, err)) == DS_OK) {
-			DS_TRY(add_passage(f, chunk.start, chunk.end, err));
+			if (chunk.end > chunk.start)
+				DS_TRY(add_passage(f, chunk.start, chunk.end, err));
 			if (f->n_passage - first == BATCH) {
 				DS_TRY(index_batch(f, first, text, err));
 				first = f->n_passage;
