@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static atomic_size_t fail_after = SIZE_MAX;
 
@@ -42,6 +43,27 @@ void *ds_alloc_zero(size_t n, size_t size)
 	if (!may_allocate())
 		return NULL;
 	return calloc(n ? n : 1, size ? size : 1);
+}
+
+#define BIG_PAGE ((size_t)2 << 20)
+
+void *ds_alloc_large(size_t n, size_t size)
+{
+	size_t bytes, big;
+	void *p;
+
+	if (__builtin_mul_overflow(n, size, &bytes) || bytes > PTRDIFF_MAX - BIG_PAGE)
+		return NULL;
+	/* a tail of over half a big page is worth one of its own */
+	big = (bytes + BIG_PAGE / 2) / BIG_PAGE * BIG_PAGE;
+	if (!big)
+		return ds_alloc(n, size);
+	if (!may_allocate())
+		return NULL;
+	p = aligned_alloc(BIG_PAGE, (bytes / BIG_PAGE + 1) * BIG_PAGE);
+	if (p)
+		(void)madvise(p, big, MADV_HUGEPAGE);
+	return p;
 }
 
 enum ds_status ds_mul(size_t a, size_t b, size_t *product_ret, struct ds_err *err)

@@ -19,6 +19,10 @@ void *ds_alloc_zero(size_t n, size_t size);
 /* As realloc(); on failure the old memory stays valid. */
 void *ds_resize(void *old, size_t n, size_t size);
 
+/* The same for tables of megabytes that are read at random: in big pages where the system has them,
+ * which saves most of the faults and address look-ups.  Released with free(). */
+void *ds_alloc_large(size_t n, size_t size);
+
 /* Tests only: let the (n+1)-th allocation from now on fail, once; SIZE_MAX never fails. */
 void ds_alloc_fail_after(size_t n);
 

@@ -105,13 +105,37 @@ static uint32_t table_size(size_t n)
 	return size;
 }
 
+/* n elements of the region at *at_io, which moves on to the next cache line; region NULL: only that. */
+static void *take(uint8_t *region, size_t *at_io, size_t n, size_t size)
+{
+	void *p = region ? region + *at_io : NULL;
+
+	*at_io = (*at_io + n * size + 63) & ~(size_t)63;
+	return p;
+}
+
+/* All tables are one region: large pages serve it best.  Returns its size. */
+static size_t lay_out(struct ds_bpe *bpe, uint8_t *region, size_t bytes)
+{
+	size_t at = 0;
+
+	bpe->pair = take(region, &at, (size_t)bpe->pair_mask + 1, sizeof *bpe->pair);
+	bpe->line = take(region, &at, (size_t)bpe->line_mask + 1, sizeof *bpe->line);
+	bpe->slot = take(region, &at, (size_t)bpe->slot_mask + 1, sizeof *bpe->slot);
+	bpe->pair_seen = take(region, &at, (size_t)1 << (DS_SEEN_BITS - 3), 1);
+	bpe->byte_pair = take(region, &at, 65536, sizeof *bpe->byte_pair);
+	bpe->rule = take(region, &at, bpe->n_rules, sizeof *bpe->rule);
+	bpe->start = take(region, &at, (size_t)bpe->n_tokens + 1, sizeof *bpe->start);
+	bpe->bytes = take(region, &at, bytes + DS_BPE_PAD, 1);
+	bpe->ordinary = take(region, &at, bpe->n_tokens, 1);
+	return at;
+}
+
 static enum ds_status allocate(struct ds_bpe *bpe, const struct ds_bpe_source *src,
 			       struct ds_err *err)
 {
-	uint32_t slots = table_size(src->token.n);
 	size_t n_merges = src->flags & DS_BPE_MERGE_PAIRS ? src->merge.n / 2 : src->merge.n;
-	uint32_t pairs = table_size(n_merges);
-	size_t total = 0;
+	size_t total = 0, n_long = 0, size;
 	struct strings strings = walk(&src->token);
 
 	if (src->token.n > DS_BPE_TOKENS_MAX)
@@ -121,42 +145,45 @@ static enum ds_status allocate(struct ds_bpe *bpe, const struct ds_bpe_source *s
 		return ds_fail(err, DS_ELIMIT, "%zu merges; at most %u", n_merges,
 			       DS_BPE_MERGES_MAX - 1);
 	for (size_t i = 0; i < src->token.n; i++) {
-		total += next_string(&strings).len;
+		size_t len = next_string(&strings).len;
+
+		total += len;
+		n_long += len > DS_BPE_INLINE;
 		if (total > BYTES_MAX)
 			return ds_fail(err, DS_ELIMIT, "over %u bytes of tokens", BYTES_MAX);
 	}
 	bpe->n_tokens = (uint32_t)src->token.n;
 	bpe->n_rules = (uint32_t)n_merges;
-	bpe->slot_mask = slots - 1;
-	bpe->pair_mask = pairs - 1;
-	bpe->bytes = ds_alloc(total + DS_BPE_PAD, 1);
-	bpe->start = ds_alloc(src->token.n + 1, sizeof *bpe->start);
-	bpe->ordinary = ds_alloc_zero(src->token.n, 1);
-	bpe->slot = ds_alloc(slots, sizeof *bpe->slot);
-	bpe->pair = ds_alloc(pairs, sizeof *bpe->pair);
-	bpe->rule = ds_alloc(n_merges, sizeof *bpe->rule);
-	bpe->byte_pair = ds_alloc(65536, sizeof *bpe->byte_pair);
-	if (!bpe->bytes || !bpe->start || !bpe->ordinary || !bpe->slot || !bpe->pair ||
-	    !bpe->rule || !bpe->byte_pair)
-		return ds_fail_nomem(err, total + slots * 8 + pairs * 8);
-	memset(bpe->bytes + total, 0, DS_BPE_PAD);
-	memset(bpe->slot, 0xFF, slots * sizeof *bpe->slot);
-	memset(bpe->pair, 0xFF, pairs * sizeof *bpe->pair);
+	bpe->line_mask = table_size(src->token.n) / 4 - 1; /* 3/8 to 3/4 full */
+	bpe->slot_mask = table_size(n_long) - 1;
+	bpe->pair_mask = table_size(n_merges) - 1;
+	size = lay_out(bpe, NULL, total);
+	bpe->region = ds_alloc_large(size, 1);
+	if (!bpe->region)
+		return ds_fail_nomem(err, size);
+	lay_out(bpe, bpe->region, total);
+	memset(bpe->pair, 0xFF, ((size_t)bpe->pair_mask + 1) * sizeof *bpe->pair);
+	memset(bpe->slot, 0xFF, ((size_t)bpe->slot_mask + 1) * sizeof *bpe->slot);
+	memset(bpe->line, 0, ((size_t)bpe->line_mask + 1) * sizeof *bpe->line);
+	memset(bpe->pair_seen, 0, (size_t)1 << (DS_SEEN_BITS - 3));
 	memset(bpe->byte_pair, 0xFF, 65536 * sizeof *bpe->byte_pair);
+	memset(bpe->bytes + total, 0, DS_BPE_PAD);
+	bpe->start[0] = 0;
 	return DS_OK;
 }
 
 /* Of two tokens with the same bytes the first counts, but an ordinary one before one that is not. */
-static void insert(struct ds_bpe *bpe, uint32_t id, uint64_t hash)
+static void insert_long(struct ds_bpe *bpe, uint32_t id)
 {
-	uint32_t i = (uint32_t)hash & bpe->slot_mask, len = ds_token_len(bpe, id);
+	const uint8_t *p = bpe->bytes + bpe->start[id];
+	uint32_t len = ds_token_len(bpe, id);
+	uint64_t hash = ds_long_hash(p, len);
+	uint32_t i = (uint32_t)hash & bpe->slot_mask;
 
 	for (; bpe->slot[i].id != DS_NO_TOKEN; i = (i + 1) & bpe->slot_mask) {
 		uint32_t old = bpe->slot[i].id;
 
-		if (bpe->slot[i].hash == (uint32_t)(hash >> 32) &&
-		    ds_token_len(bpe, old) == len &&
-		    !memcmp(bpe->bytes + bpe->start[old], bpe->bytes + bpe->start[id], len)) {
+		if (ds_token_len(bpe, old) == len && !memcmp(bpe->bytes + bpe->start[old], p, len)) {
 			if (bpe->ordinary[id] > bpe->ordinary[old])
 				bpe->slot[i].id = id;
 			return;
@@ -166,28 +193,80 @@ static void insert(struct ds_bpe *bpe, uint32_t id, uint64_t hash)
 	bpe->slot[i].id = id;
 }
 
+static void insert_short(struct ds_bpe *bpe, uint32_t id, struct ds_key key, uint64_t hash)
+{
+	for (uint32_t i = (uint32_t)hash & bpe->line_mask;; i = (i + 1) & bpe->line_mask) {
+		struct ds_bpe_line *line = &bpe->line[i];
+
+		for (unsigned j = 0; j < 3; j++) {
+			if (!line->key[j].high) {
+				line->key[j] = key;
+				line->id[j] = id;
+				return;
+			}
+			if (line->key[j].low == key.low && line->key[j].high == key.high) {
+				if (bpe->ordinary[id] > bpe->ordinary[line->id[j]])
+					line->id[j] = id;
+				return;
+			}
+		}
+		line->overflow = 1;
+	}
+}
+
+/* Tables miss the caches: work goes in blocks, so that many lines are on their way at once. */
+#define BLOCK 64
+
+struct pending {
+	struct ds_key key;
+	uint64_t hash;
+	uint32_t id;
+};
+
+/* Decode token id behind the ones before; whether text can hold it. */
+static bool add_token(struct ds_bpe *bpe, const struct ds_bpe_source *src,
+		      const struct alphabet *abc, struct ds_str s, uint32_t id)
+{
+	uint8_t *out = bpe->bytes + bpe->start[id];
+	ptrdiff_t len = src->flags & DS_BPE_BYTE_ENCODED ? decode(abc, s, out) : -1;
+	bool text = s.len && (len >= 0 || !(src->flags & DS_BPE_BYTE_ENCODED));
+
+	if (len < 0) {
+		memcpy(out, s.s ? s.s : "", s.len);
+		len = (ptrdiff_t)s.len;
+	}
+	bpe->start[id + 1] = bpe->start[id] + (uint32_t)len;
+	bpe->ordinary[id] =
+		text && (!src->type || ds_get_u32(src->type + (size_t)id * 4) == TYPE_ORDINARY);
+	return text;
+}
+
 static void add_tokens(struct ds_bpe *bpe, const struct ds_bpe_source *src,
 		       const struct alphabet *abc)
 {
 	struct strings strings = walk(&src->token);
-	uint8_t *out = bpe->bytes;
+	struct pending block[BLOCK];
 
-	for (uint32_t id = 0; id < bpe->n_tokens; id++) {
-		struct ds_str s = next_string(&strings);
-		ptrdiff_t len = src->flags & DS_BPE_BYTE_ENCODED ? decode(abc, s, out) : -1;
-		bool text = s.len && (len >= 0 || !(src->flags & DS_BPE_BYTE_ENCODED));
+	for (uint32_t id = 0; id < bpe->n_tokens;) {
+		unsigned n = 0;
 
-		if (len < 0) {
-			memcpy(out, s.s ? s.s : "", s.len);
-			len = (ptrdiff_t)s.len;
+		for (; n < BLOCK && id < bpe->n_tokens; id++) {
+			uint32_t len;
+
+			if (!add_token(bpe, src, abc, next_string(&strings), id))
+				continue;
+			len = ds_token_len(bpe, id);
+			if (len > DS_BPE_INLINE) {
+				insert_long(bpe, id);
+				continue;
+			}
+			block[n].key = ds_key_cut(ds_key_load(bpe->bytes + bpe->start[id]), len);
+			block[n].hash = ds_key_hash(block[n].key);
+			block[n].id = id;
+			__builtin_prefetch(&bpe->line[block[n++].hash & bpe->line_mask], 1);
 		}
-		bpe->start[id] = (uint32_t)(out - bpe->bytes);
-		bpe->start[id + 1] = (uint32_t)(out - bpe->bytes + len);
-		bpe->ordinary[id] =
-			text && (!src->type || ds_get_u32(src->type + id * 4) == TYPE_ORDINARY);
-		if (text)
-			insert(bpe, id, ds_bytes_hash(out, (size_t)len));
-		out += len;
+		for (unsigned i = 0; i < n; i++)
+			insert_short(bpe, block[i].id, block[i].key, block[i].hash);
 	}
 }
 
@@ -216,7 +295,7 @@ static void insert_pair(struct ds_bpe *bpe, uint32_t rank)
 {
 	struct ds_bpe_rule rule = bpe->rule[rank];
 	uint64_t pair = (uint64_t)rule.left << DS_BPE_ID_BITS | rule.right;
-	uint32_t i = ds_pair_hash(pair, bpe->pair_mask);
+	uint32_t i = ds_pair_hash(pair, bpe->pair_mask), bit = ds_pair_bit(pair);
 
 	while (bpe->pair[i] != UINT64_MAX) {
 		if (bpe->pair[i] >> DS_BPE_RANK_BITS == pair)
@@ -224,6 +303,7 @@ static void insert_pair(struct ds_bpe *bpe, uint32_t rank)
 		i = (i + 1) & bpe->pair_mask;
 	}
 	bpe->pair[i] = pair << DS_BPE_RANK_BITS | rank;
+	bpe->pair_seen[bit / 64] |= UINT64_C(1) << (bit % 64);
 	if (ds_token_len(bpe, rule.left) == 1 && ds_token_len(bpe, rule.right) == 1)
 		bpe->byte_pair[bpe->bytes[bpe->start[rule.left]] << 8 |
 			       bpe->bytes[bpe->start[rule.right]]] = rank;
@@ -235,6 +315,7 @@ struct merge_reader {
 	bool pairs;
 	uint8_t *buf; /* left, then right, then room */
 	size_t cap;
+	uint32_t guess; /* of the next merge's result */
 };
 
 static enum ds_status read_merge(struct merge_reader *in, uint32_t rank, size_t *left_ret,
@@ -278,7 +359,14 @@ static enum ds_status read_merge(struct merge_reader *in, uint32_t rank, size_t 
 
 static uint32_t look(const struct ds_bpe *bpe, const uint8_t *p, size_t len)
 {
-	return ds_bpe_look(bpe, p, len, ds_bytes_hash(p, len));
+	struct ds_key key;
+
+	if (!len)
+		return DS_NO_TOKEN;
+	if (len > DS_BPE_INLINE)
+		return ds_bpe_look_long(bpe, p, len, ds_long_hash(p, len));
+	key = ds_key_cut(ds_key_load(p), len);
+	return ds_bpe_look_short(bpe, key, ds_key_hash(key));
 }
 
 /* Merges name tokens; in a vocabulary as training leaves it, results follow each other. */
@@ -290,27 +378,79 @@ static uint32_t look_result(const struct ds_bpe *bpe, const uint8_t *p, size_t l
 	return look(bpe, p, len);
 }
 
+/* One of the two parts of a merge, to be looked up. */
+struct part {
+	const uint8_t *p;
+	size_t len;
+	struct ds_key key;
+	uint64_t hash;
+};
+
+static inline struct part announce(const struct ds_bpe *bpe, const uint8_t *p, size_t len)
+{
+	struct part part = {p, len, {0, 0}, 0};
+
+	if (!len || len > DS_BPE_INLINE)
+		return part;
+	part.key = ds_key_cut(ds_key_load(p), len);
+	part.hash = ds_key_hash(part.key);
+	__builtin_prefetch(&bpe->line[part.hash & bpe->line_mask]);
+	return part;
+}
+
+static inline uint32_t look_part(const struct ds_bpe *bpe, const struct part *part)
+{
+	if (!part->len || part->len > DS_BPE_INLINE)
+		return look(bpe, part->p, part->len);
+	return ds_bpe_look_short(bpe, part->key, part->hash);
+}
+
+/* Merges rank..rank+n-1, whose strings are next in the reader. */
+static enum ds_status add_block(struct ds_bpe *bpe, struct merge_reader *in, uint32_t rank,
+				uint32_t n, struct ds_err *err)
+{
+	struct part part[BLOCK][2];
+
+	for (uint32_t i = 0; i < n; i++) {
+		size_t left = 0, right = 0;
+		const uint8_t *p;
+		uint32_t id;
+
+		DS_TRY(read_merge(in, rank + i, &left, &right, err));
+		id = look_result(bpe, in->buf, left + right, in->guess);
+		if (id == DS_NO_TOKEN)
+			return ds_fail(err, DS_EFORMAT, "merge %u: its result is not in the "
+				       "vocabulary", rank + i);
+		in->guess = id + 1;
+		bpe->rule[rank + i].result = id;
+		p = bpe->bytes + bpe->start[id];
+		part[i][0] = announce(bpe, p, left);
+		part[i][1] = announce(bpe, p + left, right);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		struct ds_bpe_rule *rule = &bpe->rule[rank + i];
+		uint64_t pair;
+
+		rule->left = look_part(bpe, &part[i][0]);
+		rule->right = look_part(bpe, &part[i][1]);
+		if (rule->left == DS_NO_TOKEN || rule->right == DS_NO_TOKEN)
+			return ds_fail(err, DS_EFORMAT, "merge %u: its %s token is not in the "
+				       "vocabulary", rank + i,
+				       rule->left == DS_NO_TOKEN ? "left" : "right");
+		pair = (uint64_t)rule->left << DS_BPE_ID_BITS | rule->right;
+		__builtin_prefetch(&bpe->pair[ds_pair_hash(pair, bpe->pair_mask)], 1);
+	}
+	for (uint32_t i = 0; i < n; i++)
+		insert_pair(bpe, rank + i);
+	return DS_OK;
+}
+
 static enum ds_status add_merges(struct ds_bpe *bpe, struct merge_reader *in, struct ds_err *err)
 {
-	uint32_t guess = 0;
+	for (uint32_t rank = 0; rank < bpe->n_rules; rank += BLOCK) {
+		uint32_t n = bpe->n_rules - rank;
 
-	for (uint32_t rank = 0; rank < bpe->n_rules; rank++) {
-		struct ds_bpe_rule *rule = &bpe->rule[rank];
-		size_t left = 0, right = 0;
-
-		DS_TRY(read_merge(in, rank, &left, &right, err));
-		rule->left = look(bpe, in->buf, left);
-		rule->right = look(bpe, in->buf + left, right);
-		rule->result = look_result(bpe, in->buf, left + right, guess);
-		if (rule->left == DS_NO_TOKEN || rule->right == DS_NO_TOKEN ||
-		    rule->result == DS_NO_TOKEN)
-			return ds_fail(err, DS_EFORMAT,
-				       "merge %u: %s is not in the vocabulary", rank,
-				       rule->left == DS_NO_TOKEN    ? "its left token"
-				       : rule->right == DS_NO_TOKEN ? "its right token"
-								    : "its result");
-		guess = rule->result + 1;
-		insert_pair(bpe, rank);
+		DS_TRY(add_block(bpe, in, rank, n < BLOCK ? n : BLOCK, err));
 	}
 	return DS_OK;
 }
@@ -354,13 +494,7 @@ void ds_bpe_free(struct ds_bpe *bpe)
 	if (!bpe)
 		return;
 	ds_bpe_order_free(atomic_load(&bpe->order));
-	free(bpe->bytes);
-	free(bpe->start);
-	free(bpe->ordinary);
-	free(bpe->slot);
-	free(bpe->pair);
-	free(bpe->rule);
-	free(bpe->byte_pair);
+	free(bpe->region);
 	pthread_mutex_destroy(&bpe->lock);
 	free(bpe);
 }
@@ -376,7 +510,7 @@ uint32_t ds_bpe_find(const struct ds_bpe *bpe, const void *bytes, size_t n)
 {
 	uint8_t buf[2 * DS_BPE_PAD] = {0};
 
-	if (n > 16)
+	if (n > DS_BPE_INLINE)
 		return look(bpe, bytes, n);
 	if (n)
 		memcpy(buf, bytes, n);

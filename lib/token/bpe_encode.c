@@ -12,7 +12,7 @@
 
 #define BATCH 128
 #define CACHE_BITS 15	 /* lines of the cache: 2 MiB */
-#define CACHED_BYTES 15	 /* of the longest pretoken that is cached */
+#define CACHED_BYTES DS_BPE_INLINE /* of the longest pretoken that is cached */
 #define CACHED_TOKENS 4	 /* most tokens of one */
 #define ORDER_AFTER 1024 /* pretokens merged step by step before the order is worth its making */
 
@@ -47,6 +47,11 @@ struct sink {
 	const uint8_t *text, *text_end;
 	uint64_t base;
 };
+
+static inline struct line *cache_line(const struct ds_bpe_encoder *enc, size_t i)
+{
+	return &enc->cache[enc->hash[i] >> (64 - CACHE_BITS)];
+}
 
 static bool linear(const struct ds_bpe_encoder *enc)
 {
@@ -127,15 +132,17 @@ static enum ds_status encode_partial(struct ds_bpe_encoder *enc, struct ds_stret
 }
 
 /* The token that the whole pretoken is, when that can be told from the vocabulary alone. */
-static uint32_t whole(const struct ds_bpe_encoder *enc, struct ds_stretch text, uint64_t hash)
+static uint32_t whole(const struct ds_bpe_encoder *enc, struct ds_stretch text, struct ds_key key,
+		      uint64_t hash)
 {
-	uint32_t id = ds_bpe_look(enc->bpe, text.p, text.n, hash);
+	uint32_t id = text.n > DS_BPE_INLINE ? ds_bpe_look_long(enc->bpe, text.p, text.n, hash)
+					     : ds_bpe_look_short(enc->bpe, key, hash);
 
 	if (id == DS_NO_TOKEN)
 		return id;
 	if ((enc->bpe->flags & DS_BPE_IGNORE_MERGES) && enc->bpe->ordinary[id])
 		return id;
-	return linear(enc) && enc->order->origin[id].rank != DS_NO_RANK ? id : DS_NO_TOKEN;
+	return linear(enc) && ds_comes_about(enc->order, id) ? id : DS_NO_TOKEN;
 }
 
 static void remember(struct line *line, struct ds_key key, const uint32_t *id, size_t n)
@@ -188,7 +195,7 @@ static enum ds_status miss(struct ds_bpe_encoder *enc, struct sink *sink, size_t
 	struct ds_stretch text = {sink->text + start, enc->end[i] - start, sink->text_end};
 	bool exact = true;
 	size_t n = 1;
-	uint32_t id = whole(enc, text, enc->hash[i]);
+	uint32_t id = whole(enc, text, enc->key[i], enc->hash[i]);
 
 	if (id != DS_NO_TOKEN) {
 		DS_TRY(ds_grow(&enc->scratch.id, &enc->scratch.cap_id, 1, sizeof id, err));
@@ -199,7 +206,7 @@ static enum ds_status miss(struct ds_bpe_encoder *enc, struct sink *sink, size_t
 		DS_TRY(encode_partial(enc, text, &n, &exact, err));
 	}
 	if (text.n <= CACHED_BYTES && n <= CACHED_TOKENS && n && exact)
-		remember(&enc->cache[enc->hash[i] & ((1u << CACHE_BITS) - 1)], enc->key[i],
+		remember(cache_line(enc, i), enc->key[i],
 			 enc->scratch.id, n);
 	return put(bpe, sink, enc->scratch.id, exact ? NULL : enc->width, n, sink->base + start,
 		   err);
@@ -213,34 +220,21 @@ static void hash_batch(struct ds_bpe_encoder *enc, const struct sink *sink, size
 	for (size_t i = 0; i < n; start = enc->end[i++]) {
 		const uint8_t *p = sink->text + start;
 		size_t len = enc->end[i] - start;
-		struct ds_key key;
 
-		if (len > 16) {
-			enc->hash[i] = ds_bytes_hash(p, len);
-			enc->key[i].high = 0; /* as no key in the cache */
-			enc->key[i].low = 1;
+		if (len > CACHED_BYTES) {
+			enc->hash[i] = ds_long_hash(p, len);
+			enc->key[i] = (struct ds_key){1, 0}; /* as no key in the cache */
 			continue;
 		}
-		if (sink->text_end - p >= 16) {
-			key = ds_key_load(p, len);
-		} else {
-			uint8_t copy[16] = {0};
-
-			memcpy(copy, p, len);
-			key = ds_key_load(copy, len);
-		}
-		enc->hash[i] = ds_key_hash(key, len);
-		key.high |= (uint64_t)len << 56;
-		if (len > CACHED_BYTES)
-			key.high = 0, key.low = 1;
-		enc->key[i] = key;
-		__builtin_prefetch(&enc->cache[enc->hash[i] & ((1u << CACHE_BITS) - 1)]);
+		enc->key[i] = ds_key_cut(ds_key_load_end(p, sink->text_end), len);
+		enc->hash[i] = ds_key_hash(enc->key[i]);
+		__builtin_prefetch(cache_line(enc, i));
 	}
 }
 
 static inline const struct cached *find(const struct ds_bpe_encoder *enc, size_t i)
 {
-	const struct line *line = &enc->cache[enc->hash[i] & ((1u << CACHE_BITS) - 1)];
+	const struct line *line = cache_line(enc, i);
 	struct ds_key key = enc->key[i];
 
 	if (line->way[0].key.low == key.low && line->way[0].key.high == key.high)
@@ -248,6 +242,14 @@ static inline const struct cached *find(const struct ds_bpe_encoder *enc, size_t
 	if (line->way[1].key.low == key.low && line->way[1].key.high == key.high)
 		return &line->way[1];
 	return NULL;
+}
+
+/* The lines of the vocabulary that those not in the cache will need. */
+static void announce_misses(const struct ds_bpe_encoder *enc, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (enc->key[i].high && !find(enc, i))
+			__builtin_prefetch(&enc->bpe->line[enc->hash[i] & enc->bpe->line_mask]);
 }
 
 static enum ds_status encode_batch(struct ds_bpe_encoder *enc, struct sink *sink, size_t start,
@@ -294,6 +296,7 @@ static enum ds_status encode(struct ds_bpe_encoder *enc, struct sink *sink, stru
 		if (!n)
 			return DS_OK;
 		hash_batch(enc, sink, start, n);
+		announce_misses(enc, n);
 		DS_TRY(encode_batch(enc, sink, start, n, err));
 		start = enc->end[n - 1];
 	}

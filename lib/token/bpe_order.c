@@ -94,30 +94,23 @@ static int by_length(const void *a, const void *b)
 	return x->len != y->len ? (x->len < y->len ? -1 : 1) : (x->id > y->id) - (x->id < y->id);
 }
 
+/* Tokens over DS_BPE_INLINE bytes, shortest first, so that chains get the longest in front. */
 static enum ds_status set_chains(const struct ds_bpe *bpe, struct ds_bpe_order *order,
 				 uint32_t n_long, struct ds_err *err)
 {
 	struct long_token *list = ds_alloc(n_long, sizeof *list);
-	uint32_t n = 0, size = 64;
+	uint32_t n = 0;
 
-	while (size < n_long * 2)
-		size *= 2;
-	order->chain_mask = size - 1;
-	order->chain = ds_alloc(size, sizeof *order->chain);
-	order->chain_next = ds_alloc_zero(bpe->n_tokens, sizeof *order->chain_next);
-	if (!list || !order->chain || !order->chain_next) {
-		free(list);
-		return ds_fail_nomem(err, (uint64_t)bpe->n_tokens * sizeof *order->chain_next);
-	}
-	memset(order->chain, 0xFF, size * sizeof *order->chain);
+	if (!list)
+		return ds_fail_nomem(err, (uint64_t)n_long * sizeof *list);
 	for (uint32_t id = 0; id < bpe->n_tokens; id++)
-		if (order->origin[id].rank != DS_NO_RANK && order->origin[id].len > 16)
+		if (order->origin[id].rank != DS_NO_RANK &&
+		    order->origin[id].len > DS_BPE_INLINE)
 			list[n++] = (struct long_token){order->origin[id].len, id};
 	qsort(list, n, sizeof *list, by_length);
 	for (uint32_t i = 0; i < n; i++) {
-		const uint8_t *p = bpe->bytes + bpe->start[list[i].id];
-		uint32_t *first = &order->chain[ds_key_hash(ds_key_load(p, 16), 16) &
-						order->chain_mask];
+		struct ds_key key = ds_key_load(bpe->bytes + bpe->start[list[i].id]);
+		uint32_t *first = &order->chain[ds_key_hash(key) & order->chain_mask];
 
 		order->chain_next[list[i].id] = *first;
 		*first = list[i].id;
@@ -132,15 +125,52 @@ static enum ds_status set_heads(const struct ds_bpe *bpe, struct ds_bpe_order *o
 	uint32_t n_long = 0;
 
 	for (uint32_t id = 0; id < bpe->n_tokens; id++) {
-		uint32_t len = order->origin[id].len;
+		const uint8_t *p = bpe->bytes + bpe->start[id];
+		uint32_t len = order->origin[id].len, first = ds_get_u32(p), h;
 
-		if (order->origin[id].rank == DS_NO_RANK || len < 4)
+		if (order->origin[id].rank == DS_NO_RANK)
 			continue;
-		n_long += len > 16;
-		order->head[ds_head_hash(ds_get_u32(bpe->bytes + bpe->start[id]))] |=
-			(uint16_t)(1u << (len > 16 ? 15 : len - 4));
+		order->comes_about[id / 64] |= UINT64_C(1) << (id % 64);
+		if (len == 2) {
+			order->two[first & 0xFFFF] = id;
+		} else if (len == 3) {
+			h = ds_head_hash(first & 0xFFFFFF);
+			order->three[h / 64] |= UINT64_C(1) << (h % 64);
+		} else if (len > 3) {
+			order->head[ds_head_hash(first)] |=
+				(uint16_t)(1u << (len > DS_BPE_INLINE ? 15 : len - 4));
+			n_long += len > DS_BPE_INLINE;
+		}
 	}
 	return set_chains(bpe, order, n_long, err);
+}
+
+static enum ds_status allocate(const struct ds_bpe *bpe, struct ds_bpe_order *order,
+			       struct ds_err *err)
+{
+	size_t n = bpe->n_tokens, words = n / 64 + 1, chains = (size_t)bpe->slot_mask + 1;
+	size_t heads = (size_t)1 << DS_HEAD_BITS;
+	size_t size = n * sizeof *order->origin + words * 8 + heads / 8 + 65536 * 4 + heads * 2 +
+		      (chains + n) * 4;
+	uint8_t *at = ds_alloc_large(size, 1);
+
+	if (!at)
+		return ds_fail_nomem(err, size);
+	order->region = at;
+	order->origin = (struct ds_bpe_origin *)at;
+	order->comes_about = (uint64_t *)(at += n * sizeof *order->origin);
+	order->three = (uint64_t *)(at += words * 8);
+	order->two = (uint32_t *)(at += heads / 8);
+	order->chain = (uint32_t *)(at += 65536 * 4);
+	order->chain_next = (uint32_t *)(at += chains * 4);
+	order->head = (uint16_t *)(at + n * 4);
+	order->chain_mask = bpe->slot_mask;
+	memset(order->comes_about, 0, words * 8);
+	memset(order->three, 0, heads / 8);
+	memset(order->two, 0xFF, 65536 * 4);
+	memset(order->chain, 0xFF, chains * 4);
+	memset(order->head, 0, heads * 2);
+	return DS_OK;
 }
 
 static enum ds_status order_make(struct ds_bpe_order **order_ret, const struct ds_bpe *bpe,
@@ -151,15 +181,12 @@ static enum ds_status order_make(struct ds_bpe_order **order_ret, const struct d
 
 	if (!order)
 		return ds_fail_nomem(err, sizeof *order);
-	order->origin = ds_alloc(bpe->n_tokens, sizeof *order->origin);
-	order->head = ds_alloc_zero((size_t)1 << DS_HEAD_BITS, sizeof *order->head);
-	if (!order->origin || !order->head) {
-		ds_bpe_order_free(order);
-		return ds_fail_nomem(err, (uint64_t)bpe->n_tokens * sizeof *order->origin);
+	status = allocate(bpe, order, err);
+	if (!status) {
+		set_symbols(bpe, order);
+		set_origins(bpe, order);
+		status = set_heads(bpe, order, err);
 	}
-	set_symbols(bpe, order);
-	set_origins(bpe, order);
-	status = set_heads(bpe, order, err);
 	if (status) {
 		ds_bpe_order_free(order);
 		return status;
@@ -193,9 +220,6 @@ void ds_bpe_order_free(struct ds_bpe_order *order)
 {
 	if (!order)
 		return;
-	free(order->origin);
-	free(order->head);
-	free(order->chain);
-	free(order->chain_next);
+	free(order->region);
 	free(order);
 }

@@ -20,22 +20,12 @@ struct search {
 	const uint8_t *end, *readable;
 };
 
-static inline struct ds_key load(const struct search *search, const uint8_t *p, size_t len)
-{
-	uint8_t copy[16] = {0};
-
-	if (search->readable - p >= 16)
-		return ds_key_load(p, len);
-	memcpy(copy, p, len);
-	return ds_key_load(copy, len);
-}
-
-static uint32_t longest_chained(const struct search *search, const uint8_t *p, size_t below)
+static uint32_t longest_chained(const struct search *search, struct ds_key first16,
+				const uint8_t *p, size_t below)
 {
 	const struct ds_bpe *bpe = search->bpe;
 	const struct ds_bpe_order *order = search->order;
-	uint64_t hash = ds_key_hash(load(search, p, 16), 16);
-	uint32_t id = order->chain[hash & order->chain_mask];
+	uint32_t id = order->chain[ds_key_hash(first16) & order->chain_mask];
 
 	for (; id != DS_NO_TOKEN; id = order->chain_next[id]) {
 		uint32_t len = order->origin[id].len;
@@ -46,62 +36,54 @@ static uint32_t longest_chained(const struct search *search, const uint8_t *p, s
 	return DS_NO_TOKEN;
 }
 
-/* A token of exactly len bytes, at most 16. */
-static inline uint32_t exactly(const struct search *search, struct ds_key all, const uint8_t *p,
-			       size_t len)
+/* The token of the first len (3 to DS_BPE_INLINE) bytes. */
+static inline uint32_t exactly(const struct search *search, struct ds_key all, size_t len)
 {
-	struct ds_key key = all;
-	uint32_t id;
+	struct ds_key key = ds_key_cut(all, len);
+	uint32_t id = ds_bpe_look_short(search->bpe, key, ds_key_hash(key));
 
-	if (len <= 8) {
-		key.low &= UINT64_MAX >> (64 - len * 8);
-		key.high = 0;
-	} else {
-		key.high &= UINT64_MAX >> (128 - len * 8);
-	}
-	id = ds_bpe_look(search->bpe, p, len, ds_key_hash(key, len));
-	return id != DS_NO_TOKEN && search->order->origin[id].rank != DS_NO_RANK ? id
-										 : DS_NO_TOKEN;
+	return id != DS_NO_TOKEN && ds_comes_about(search->order, id) ? id : DS_NO_TOKEN;
 }
 
 /* The longest token that the text at p begins with and that is shorter than below. */
 static inline uint32_t longest(const struct search *search, const uint8_t *p, size_t below)
 {
-	const struct ds_bpe *bpe = search->bpe;
+	const struct ds_bpe_order *order = search->order;
 	size_t left = (size_t)(search->end - p);
 	struct ds_key all;
-	uint32_t id;
+	uint32_t id, h;
 
 	if (below > left + 1)
 		below = left + 1;
 	if (below <= 2)
-		return below == 2 ? bpe->byte_token[*p] : DS_NO_TOKEN;
-	all = load(search, p, left < 16 ? left : 16);
+		return below == 2 ? search->bpe->byte_token[*p] : DS_NO_TOKEN;
+	all = ds_key_load_end(p, search->readable);
 	if (below > 4) {
-		unsigned lengths = search->order->head[ds_head_hash((uint32_t)all.low)];
+		unsigned lengths = order->head[ds_head_hash((uint32_t)all.low)];
 
-		if ((lengths & 0x8000) && below > 17) {
-			id = longest_chained(search, p, below);
+		if ((lengths & 0x8000) && below > DS_BPE_INLINE + 1) {
+			id = longest_chained(search, all, p, below);
 			if (id != DS_NO_TOKEN)
 				return id;
 		}
-		lengths &= below > 16 ? 0x1FFFu : (1u << (below - 4)) - 1;
+		lengths &= below > DS_BPE_INLINE ? 0x0FFFu : (1u << (below - 4)) - 1;
 		while (lengths) {
 			unsigned top = 31u - (unsigned)__builtin_clz(lengths);
 
-			id = exactly(search, all, p, top + 4);
+			id = exactly(search, all, top + 4);
 			if (id != DS_NO_TOKEN)
 				return id;
 			lengths ^= 1u << top;
 		}
 	}
 	if (below > 3) {
-		id = exactly(search, all, p, 3);
+		h = ds_head_hash((uint32_t)all.low & 0xFFFFFF);
+		id = order->three[h / 64] >> (h % 64) & 1 ? exactly(search, all, 3) : DS_NO_TOKEN;
 		if (id != DS_NO_TOKEN)
 			return id;
 	}
-	id = exactly(search, all, p, 2);
-	return id != DS_NO_TOKEN ? id : bpe->byte_token[*p];
+	id = order->two[all.low & 0xFFFF];
+	return id != DS_NO_TOKEN ? id : search->bpe->byte_token[*p];
 }
 
 static inline bool stays_apart(const struct search *search, uint32_t left, uint32_t right)

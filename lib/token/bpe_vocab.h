@@ -23,6 +23,20 @@
 #define DS_NO_RANK UINT32_MAX
 #define DS_BPE_PAD 16 /* bytes readable after the last token */
 
+/* Up to 15 bytes, the rest zero, and their number in the last byte. */
+struct ds_key {
+	uint64_t low, high;
+};
+
+/* Short tokens (up to DS_BPE_INLINE bytes), three a cache line. */
+#define DS_BPE_INLINE 15
+struct ds_bpe_line {
+	struct ds_key key[3]; /* 0: free */
+	uint32_t id[3];
+	uint32_t overflow; /* some token of this line is in the next */
+};
+
+/* Longer ones. */
 struct ds_bpe_slot {
 	uint32_t hash; /* upper half */
 	uint32_t id;   /* DS_NO_TOKEN: free */
@@ -46,13 +60,17 @@ struct ds_bpe {
 	uint32_t n_tokens, n_rules;
 	unsigned flags;
 	uint32_t unk;
+	uint8_t *region;	  /* where all the tables are */
 	uint8_t *bytes;		  /* all tokens' bytes, one after the other, and DS_BPE_PAD */
 	uint32_t *start;	  /* [n_tokens + 1] in bytes */
 	uint8_t *ordinary;	  /* [n_tokens] 1: text can become this token */
-	struct ds_bpe_slot *slot; /* [slot_mask + 1] ordinary tokens by their bytes */
+	struct ds_bpe_line *line; /* [line_mask + 1] tokens by their bytes */
+	uint32_t line_mask;
+	struct ds_bpe_slot *slot; /* [slot_mask + 1] */
 	uint32_t slot_mask;
 	uint64_t *pair;		  /* [pair_mask + 1] left, right, rank; UINT64_MAX: free */
 	uint32_t pair_mask;
+	uint64_t *pair_seen;	  /* bits by ds_pair_bit(): most pairs do not merge */
 	struct ds_bpe_rule *rule; /* [n_rules] */
 	uint32_t byte_token[256]; /* a byte alone, or DS_NO_TOKEN */
 	uint32_t byte_fallback[256]; /* what a byte without a token becomes, or DS_NO_TOKEN */
@@ -64,48 +82,61 @@ struct ds_bpe {
 
 /* --- hashing ------------------------------------------------------------------------------- */
 
-/* 16 bytes at p as two words, those from len on zeroed; all 16 must be readable. */
-struct ds_key {
-	uint64_t low, high;
-};
-
-static inline struct ds_key ds_key_load(const uint8_t *p, size_t len)
+static inline uint64_t ds_mix(uint64_t a, uint64_t b)
 {
-	struct ds_key key = {ds_get_u64(p), ds_get_u64(p + 8)};
+	__uint128_t product = (__uint128_t)(a ^ UINT64_C(0x9E3779B97F4A7C15)) *
+			      (b ^ UINT64_C(0xD6E8FEB86659FD93));
+
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* The key of the first len (1 to 15) of the 16 bytes in all. */
+static inline struct ds_key ds_key_cut(struct ds_key all, size_t len)
+{
+	struct ds_key key = all;
 
 	if (len < 8) {
-		key.low &= (UINT64_C(1) << (len * 8)) - 1;
+		key.low &= UINT64_MAX >> (64 - len * 8);
 		key.high = 0;
-	} else if (len < 16) {
-		key.high &= (UINT64_C(1) << ((len - 8) * 8)) - 1;
+	} else {
+		key.high &= (UINT64_C(1) << (len * 8 - 64)) - 1;
 	}
+	key.high |= (uint64_t)len << 56;
 	return key;
 }
 
-static inline uint64_t ds_key_hash(struct ds_key key, size_t len)
+/* 16 readable bytes. */
+static inline struct ds_key ds_key_load(const uint8_t *p)
 {
-	uint64_t h = (key.low ^ len) * UINT64_C(0x9E3779B97F4A7C15);
-
-	h ^= h >> 32;
-	h = (h ^ key.high) * UINT64_C(0xD6E8FEB86659FD93);
-	return h ^ h >> 32;
+	return (struct ds_key){ds_get_u64(p), ds_get_u64(p + 8)};
 }
 
-/* Of any number of bytes; len <= 16 as above, so p needs 16 readable bytes then as well. */
-static inline uint64_t ds_bytes_hash(const uint8_t *p, size_t len)
+/* 16 bytes, of which those from readable on count as 0. */
+static inline struct ds_key ds_key_load_end(const uint8_t *p, const uint8_t *readable)
 {
-	uint64_t h;
+	uint8_t copy[16] = {0};
 
-	if (len <= 16)
-		return ds_key_hash(ds_key_load(p, len), len);
-	h = ds_key_hash(ds_key_load(p, 16), len);
-	for (size_t i = 16; i < len; i += 16) {
+	if (readable - p >= 16)
+		return ds_key_load(p);
+	memcpy(copy, p, (size_t)(readable - p));
+	return ds_key_load(copy);
+}
+
+static inline uint64_t ds_key_hash(struct ds_key key)
+{
+	return ds_mix(key.low, key.high);
+}
+
+/* Of more than 15 bytes. */
+static inline uint64_t ds_long_hash(const uint8_t *p, size_t len)
+{
+	uint64_t h = len;
+
+	for (size_t i = 0; i < len; i += 16) {
 		/* the last block overlaps the one before */
-		size_t at = i + 16 <= len ? i : len - 16;
-		struct ds_key key = ds_key_load(p + at, 16);
+		struct ds_key key = ds_key_load(p + (i + 16 <= len ? i : len - 16));
 
-		key.low ^= h;
-		h = ds_key_hash(key, len);
+		h = ds_mix(key.low ^ h, key.high);
 	}
 	return h;
 }
@@ -115,9 +146,22 @@ static inline uint32_t ds_token_len(const struct ds_bpe *bpe, uint32_t id)
 	return bpe->start[id + 1] - bpe->start[id];
 }
 
-/* The token of these bytes, whose hash is known, or DS_NO_TOKEN. */
-static inline uint32_t ds_bpe_look(const struct ds_bpe *bpe, const uint8_t *p, size_t len,
-				   uint64_t hash)
+static inline uint32_t ds_bpe_look_short(const struct ds_bpe *bpe, struct ds_key key,
+					 uint64_t hash)
+{
+	for (uint32_t i = (uint32_t)hash & bpe->line_mask;; i = (i + 1) & bpe->line_mask) {
+		const struct ds_bpe_line *line = &bpe->line[i];
+
+		for (unsigned j = 0; j < 3; j++)
+			if (line->key[j].low == key.low && line->key[j].high == key.high)
+				return line->id[j];
+		if (!line->overflow)
+			return DS_NO_TOKEN;
+	}
+}
+
+static inline uint32_t ds_bpe_look_long(const struct ds_bpe *bpe, const uint8_t *p, size_t len,
+					uint64_t hash)
 {
 	for (uint32_t i = (uint32_t)hash & bpe->slot_mask;; i = (i + 1) & bpe->slot_mask) {
 		struct ds_bpe_slot slot = bpe->slot[i];
@@ -135,11 +179,21 @@ static inline uint32_t ds_pair_hash(uint64_t pair, uint32_t mask)
 	return (uint32_t)((pair * UINT64_C(0x9E3779B97F4A7C15)) >> 32) & mask;
 }
 
+#define DS_SEEN_BITS 20 /* 128 KiB: one in eight set by 128 Ki merges */
+
+static inline uint32_t ds_pair_bit(uint64_t pair)
+{
+	return (uint32_t)((pair * UINT64_C(0xD6E8FEB86659FD93)) >> (64 - DS_SEEN_BITS));
+}
+
 /* The rank of the merge of two symbols, or DS_NO_RANK. */
 static inline uint32_t ds_bpe_rank(const struct ds_bpe *bpe, uint32_t left, uint32_t right)
 {
 	uint64_t pair = (uint64_t)left << DS_BPE_ID_BITS | right;
+	uint32_t bit = ds_pair_bit(pair);
 
+	if (!(bpe->pair_seen[bit / 64] >> (bit % 64) & 1))
+		return DS_NO_RANK;
 	for (uint32_t i = ds_pair_hash(pair, bpe->pair_mask);; i = (i + 1) & bpe->pair_mask) {
 		uint64_t entry = bpe->pair[i];
 
@@ -162,14 +216,24 @@ void ds_bpe_order_free(struct ds_bpe_order *order);
 struct ds_bpe_order {
 	bool proper; /* the theorem of bpe_order.c holds; else only merging step by step is exact */
 	struct ds_bpe_origin *origin; /* [n_tokens] */
-	/* Lengths of the tokens that begin with these four bytes (hashed): bit i: 4 + i bytes, up
-	 * to 16; bit 15: longer ones. */
+	uint64_t *comes_about;	      /* [n_tokens] bits: the origin's rank is not DS_NO_RANK */
+	/* Tokens that come about, by their first bytes: */
+	uint32_t *two; /* [65536] of two bytes, or DS_NO_TOKEN */
+	/* Lengths of those that begin with these four bytes (hashed): bit i: 4 + i bytes, up to
+	 * DS_BPE_INLINE; bit 15: longer ones. */
 	uint16_t *head; /* [1 << DS_HEAD_BITS] */
-	/* Tokens over 16 bytes by the hash of their first 16: chains, longest first. */
+	uint64_t *three; /* [1 << DS_HEAD_BITS] bits: some token is these three bytes (hashed) */
+	/* Longer than DS_BPE_INLINE: by the hash of their first 16 bytes, chains, longest first. */
 	uint32_t *chain; /* [chain_mask + 1] id, or DS_NO_TOKEN */
 	uint32_t chain_mask;
-	uint32_t *chain_next; /* [n_tokens], or NULL when there are none */
+	uint32_t *chain_next; /* [n_tokens] */
+	uint8_t *region;      /* where the tables are */
 };
+
+static inline bool ds_comes_about(const struct ds_bpe_order *order, uint32_t id)
+{
+	return order->comes_about[id / 64] >> (id % 64) & 1;
+}
 
 static inline uint32_t ds_head_hash(uint32_t four_bytes)
 {
