@@ -302,6 +302,8 @@ static ptrdiff_t best_mark(const struct ds_chunker *c, ptrdiff_t last)
 			continue;
 		if (tokens * 16 >= (uint64_t)min[mark[i].rank] * c->limit)
 			best = i;
+		else if (best < 0 && tokens * 16 >= (uint64_t)min[DS_RANK_SENTENCE] * c->limit)
+			best = i; /* the end of a paragraph ends a sentence too */
 	}
 	return best;
 }

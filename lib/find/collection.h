@@ -6,6 +6,7 @@
 
 #include "archive/archive.h"
 #include "base/io.h"
+#include "chunk/chunk.h"
 #include "find/find.h"
 #include "search/search.h"
 
@@ -40,6 +41,7 @@ struct ds_find {
 	struct ds_find_options options;
 	const struct ds_kern *kern;
 	struct ds_embedder *embedder;
+	struct ds_chunker *chunker; /* NULL until it is needed */
 	uint32_t dims;
 	struct ds_find_stats stats;
 	/* passages in memory: together one segment, the last one */

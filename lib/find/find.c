@@ -56,6 +56,7 @@ void ds_find_free(struct ds_find *f)
 	archive_drop(f, 0, 0);
 	ds_words_builder_fini(&f->builder);
 	ds_buf_fini(&f->index);
+	ds_chunker_free(f->chunker);
 	ds_embedder_free(f->embedder);
 	free(f->document);
 	free(f->passage);

@@ -57,8 +57,7 @@ static enum ds_status index_batch(struct ds_find *f, size_t first, const uint8_t
 	return ds_embed(f->embedder, part, n, f->vector + first * f->dims, err);
 }
 
-static enum ds_status cut(struct ds_find *f, struct ds_chunker *chunker, const uint8_t *text,
-			  size_t n, struct ds_err *err)
+static enum ds_status cut(struct ds_find *f, const uint8_t *text, size_t n, struct ds_err *err)
 {
 	size_t pushed = 0, first = f->n_passage;
 	struct ds_chunk_frame chunk;
@@ -67,9 +66,9 @@ static enum ds_status cut(struct ds_find *f, struct ds_chunker *chunker, const u
 	do {
 		size_t step = n - pushed < PUSH_BYTES ? n - pushed : PUSH_BYTES;
 
-		DS_TRY(ds_chunker_push(chunker, text + pushed, step, pushed + step == n, err));
+		DS_TRY(ds_chunker_push(f->chunker, text + pushed, step, pushed + step == n, err));
 		pushed += step;
-		while ((st = ds_chunker_next(chunker, &chunk, err)) == DS_OK) {
+		while ((st = ds_chunker_next(f->chunker, &chunk, err)) == DS_OK) {
 			if (chunk.end > chunk.start)
 				DS_TRY(add_passage(f, chunk.start, chunk.end, err));
 			if (f->n_passage - first == BATCH) {
@@ -88,14 +87,18 @@ static enum ds_status add_text(struct ds_find *f, const uint8_t *text, size_t n,
 {
 	struct ds_chunk_options options = {.size_tokens = f->options.passage_tokens,
 					   .boundary = DS_BOUNDARY_SENTENCE};
-	struct ds_chunker *chunker;
 	enum ds_status st;
 
 	if (memchr(text, 0, n < PROBE_BYTES ? n : PROBE_BYTES))
 		return ds_fail(err, DS_EUNSUPPORTED, "is binary, not text");
-	DS_TRY(ds_chunker_new(&chunker, ds_model_tokenizer(f->options.model), &options, err));
-	st = cut(f, chunker, text, n, err);
-	ds_chunker_free(chunker);
+	if (!f->chunker)
+		DS_TRY(ds_chunker_new(&f->chunker, ds_model_tokenizer(f->options.model), &options,
+				      err));
+	st = cut(f, text, n, err);
+	if (st != DS_OK) { /* in the middle of a document: no good for another */
+		ds_chunker_free(f->chunker);
+		f->chunker = NULL;
+	}
 	f->stats.input_bytes += n;
 	return st;
 }
