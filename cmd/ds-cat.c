@@ -96,6 +96,7 @@ static enum ds_status convert_file(struct cli *cli, const char *path, struct cat
 	struct ds_in in;
 
 	DS_TRY(ds_in_open(&in, path, err));
+	in.tie = out;
 	st = cat_probe(&in, &kind, err);
 	if (cat->from)
 		kind = (enum cat_kind)(cat->from - 1);

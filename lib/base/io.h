@@ -27,6 +27,8 @@ void ds_map_close(struct ds_map *map);
 /* Read a whole file or stream into buf (appended); DS_ELIMIT beyond max bytes. */
 enum ds_status ds_read_all(const char *path, size_t max, struct ds_buf *buf, struct ds_err *err);
 
+struct ds_out;
+
 /* A stream of bytes from a file, pipe or terminal. */
 struct ds_in {
 	int fd;
@@ -34,6 +36,7 @@ struct ds_in {
 	uint64_t offset;    /* bytes delivered so far */
 	uint8_t *buffer;    /* bytes peeked at, not yet delivered */
 	size_t start, fill;
+	struct ds_out *tie; /* NULL, or an output that is flushed before a read that would wait */
 };
 enum ds_status ds_in_open(struct ds_in *in, const char *path, struct ds_err *err);
 /* Up to cap bytes, at least one: *got_ret is 0 at the end of input only. */

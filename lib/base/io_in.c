@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -85,11 +86,23 @@ enum ds_status ds_in_open(struct ds_in *in, const char *path, struct ds_err *err
 	return DS_OK;
 }
 
+/* What was made of the bytes so far goes on its way while we wait for more. */
+static enum ds_status flush_tied(struct ds_in *in, struct ds_err *err)
+{
+	struct pollfd ready = {.fd = in->fd, .events = POLLIN};
+
+	if (!in->tie || in->tie->fill == 0 || poll(&ready, 1, 0) != 0)
+		return DS_OK;
+	return ds_out_flush(in->tie, err);
+}
+
 static enum ds_status read_some(struct ds_in *in, void *bytes, size_t cap, size_t *got_ret,
 				struct ds_err *err)
 {
 	ssize_t n;
 
+	*got_ret = 0;
+	DS_TRY(flush_tied(in, err));
 	do
 		n = read(in->fd, bytes, cap);
 	while (n < 0 && errno == EINTR);
