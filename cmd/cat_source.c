@@ -13,26 +13,35 @@
 
 #define TEXT_BYTES 65536
 
+/* Whether n bytes begin with {" or {}, with blanks between: braces begin many other things. */
+static bool is_json(const uint8_t *p, size_t n)
+{
+	size_t i = 1;
+
+	while (i < n && (p[i] == ' ' || p[i] == '\t'))
+		i++;
+	return n > 0 && p[0] == '{' && i < n && (p[i] == '"' || p[i] == '}');
+}
+
 enum ds_status cat_probe(struct ds_in *in, enum cat_kind *kind_ret, struct ds_err *err)
 {
 	const uint8_t *p;
-	size_t n, i;
+	size_t n;
 
-	DS_TRY(ds_in_peek(in, 64, &p, &n, err));
+	/* no more than needed, for the writer may be waiting for us */
 	*kind_ret = CAT_IN_TEXT;
+	DS_TRY(ds_in_peek(in, 1, &p, &n, err));
+	if (n == 0 || !memchr("\xf7\x93G{", p[0], 4))
+		return DS_OK;
+	DS_TRY(ds_in_peek(in, 8, &p, &n, err));
 	if (ds_frame_probe(p, n))
 		*kind_ret = CAT_IN_FRAMES;
 	else if (ds_npy_probe(p, n))
 		*kind_ret = CAT_IN_NPY;
 	else if (n >= 4 && memcmp(p, "GGUF", 4) == 0)
 		*kind_ret = CAT_IN_GGUF;
-	else if (n > 0 && p[0] == '{') {
-		/* {" and {} only: braces begin many other things */
-		for (i = 1; i < n && (p[i] == ' ' || p[i] == '\t'); i++)
-			;
-		if (i < n && (p[i] == '"' || p[i] == '}'))
-			*kind_ret = CAT_IN_JSONL;
-	}
+	else if (is_json(p, n))
+		*kind_ret = CAT_IN_JSONL;
 	return DS_OK;
 }
 
