@@ -485,7 +485,8 @@ static uint64_t overlap_room(const struct ds_chunker *c, ptrdiff_t i)
 	if (c->options.boundary == DS_BOUNDARY_HEADING && c->scan.mark[i].rank == DS_RANK_HEADING)
 		return 0;
 	fence = fence_tokens(c, i);
-	if (fence > c->limit || fence + c->options.overlap_tokens + FENCE_SLACK_TOKENS <= c->limit)
+	if (fence == 0 || fence > c->limit ||
+	    fence + c->options.overlap_tokens + FENCE_SLACK_TOKENS <= c->limit)
 		return c->options.overlap_tokens;
 	return fence + FENCE_SLACK_TOKENS < c->limit ? c->limit - FENCE_SLACK_TOKENS - fence : 0;
 }

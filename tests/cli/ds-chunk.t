@@ -60,11 +60,6 @@ $ (head -c 60 a.frames; printf x; tail -c +62 a.frames) | ds-chunk --join
 ? 1
 $ ds-cat <a.txt | ds-chunk | ds-cat -t chunk --format frames | ds-chunk --join | cmp - a.txt
 
-A character of more tokens than the limit.
-$ printf '값' | ds-chunk --bare -s 1 -o 0 --format text
-!~ ds-chunk: \(stdin\): byte 0: one character has \d+ tokens, over the limit of 1
-? 1
-
 Usage.
 $ ds-chunk -s 8 -o 8
 ! ds-chunk: -o 8 is not less than -s 8
