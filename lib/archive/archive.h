@@ -44,6 +44,9 @@ enum ds_status ds_archive_create(struct ds_archive_writer **w_ret, const char *p
  * until ds_archive_commit()).  DS_EINVAL when its embeddings are of another model. */
 enum ds_status ds_archive_append(struct ds_archive_writer **w_ret, const char *path,
 				 const struct ds_archive_options *options, struct ds_err *err);
+/* The model that the embeddings of the next chunks are of; all of an archive are of one model. */
+enum ds_status ds_archive_embeddings(struct ds_archive_writer *w, uint64_t model, uint32_t dims,
+				     struct ds_err *err);
 /* A document begins; its chunks or bytes follow in order, then its end.  DS_EINVAL when the archive
  * has a document of this name. */
 enum ds_status ds_archive_document(struct ds_archive_writer *w, const struct ds_document *d,

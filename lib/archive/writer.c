@@ -187,6 +187,22 @@ static enum ds_status next_segment(struct ds_archive_writer *w, struct ds_err *e
 	return w->in_document ? extent_begin(w, err) : DS_OK;
 }
 
+enum ds_status ds_archive_embeddings(struct ds_archive_writer *w, uint64_t model, uint32_t dims,
+				     struct ds_err *err)
+{
+	struct ds_archive_options *o = &w->options;
+
+	if (o->model && (o->model != model || o->dims != dims))
+		return ds_fail(err, DS_EINVAL,
+			       "embeddings of model %016llx in an archive of model %016llx",
+			       (unsigned long long)model, (unsigned long long)o->model);
+	if (!o->model && w->n_passages)
+		DS_TRY(next_segment(w, err));
+	o->model = model;
+	o->dims = dims;
+	return check_options(o, err);
+}
+
 enum ds_status ds_archive_document(struct ds_archive_writer *w, const struct ds_document *d,
 				   struct ds_err *err)
 {
