@@ -10,6 +10,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "base/err.h"
 #include "base/io.h"
@@ -68,6 +69,8 @@ struct ds_archive_totals {
 	uint64_t block_bytes, dictionary_bytes;
 	uint64_t vector_bytes, word_bytes; /* records of the search index */
 };
+/* Whether a file is the one being written, or the one that it will replace. */
+int ds_archive_is_output(const struct ds_archive_writer *w, const struct stat *file);
 /* totals_ret may be NULL.  Frees w, whatever comes. */
 enum ds_status ds_archive_commit(struct ds_archive_writer *w, struct ds_archive_totals *totals_ret,
 				 struct ds_err *err);

@@ -63,15 +63,16 @@ static enum ds_status check_name(const struct ds_archive_member *m, const char *
 	const char *name = m->document.name;
 
 	if (!*name)
-		return ds_fail(err, DS_EINVAL,
-			       "the document from standard input has no name: ds-compress -d writes it");
+		return ds_fail(
+			err, DS_EINVAL,
+			"the document from standard input has no name: ds-compress -d writes it");
 	for (const char *p = name;; p++) {
 		size_t n = strcspn(p, "/");
 
 		if (!is_plain(p, n))
-			return ds_fail_at(err, DS_EINVAL, archive, DS_NO_OFFSET,
-					  "'%.200s' would not be a file in the folder: not extracted",
-					  name);
+			return ds_fail_at(
+				err, DS_EINVAL, archive, DS_NO_OFFSET,
+				"'%.200s' would not be a file in the folder: not extracted", name);
 		p += n;
 		if (!*p)
 			return DS_OK;

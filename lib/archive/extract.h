@@ -7,9 +7,9 @@
 #include "archive/archive.h"
 
 struct ds_extract {
-	int folder;	    /* descriptor of the folder */
-	const char *path;   /* its path, for messages and for removing temporaries */
-	int replace;	    /* files that exist are replaced */
+	int folder;	  /* descriptor of the folder */
+	const char *path; /* its path, for messages and for removing temporaries */
+	int replace;	  /* files that exist are replaced */
 };
 enum ds_status ds_extract_open(struct ds_extract *x, const char *folder, int replace,
 			       struct ds_err *err);

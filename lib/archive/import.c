@@ -388,12 +388,6 @@ static enum ds_status import_file(struct ds_import *im, const char *path, struct
 	return st;
 }
 
-static int is_output(const struct ds_import *im, const struct stat *st)
-{
-	return im->o.output_inode && st->st_dev == im->o.output_device &&
-	       st->st_ino == im->o.output_inode;
-}
-
 static int by_name(const FTSENT **a, const FTSENT **b)
 {
 	return strcmp((*a)->fts_name, (*b)->fts_name);
@@ -403,7 +397,7 @@ static enum ds_status import_entry(struct ds_import *im, const FTSENT *e, struct
 {
 	switch (e->fts_info) {
 	case FTS_F:
-		if (!is_output(im, e->fts_statp))
+		if (!ds_archive_is_output(im->o.writer, e->fts_statp))
 			return import_file(im, e->fts_path, err);
 		if (e->fts_level == 0)
 			return ds_fail_at(err, DS_EINVAL, e->fts_path, DS_NO_OFFSET,

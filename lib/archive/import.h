@@ -4,8 +4,6 @@
 #ifndef DS_ARCHIVE_IMPORT_H
 #define DS_ARCHIVE_IMPORT_H
 
-#include <sys/types.h>
-
 #include "archive/archive.h"
 #include "model/model.h"
 
@@ -13,12 +11,10 @@ struct ds_import;
 
 struct ds_import_options {
 	struct ds_archive_writer *writer; /* borrowed */
-	int index;		 /* passages with embeddings; 0: text alone */
-	const char *model;	 /* path for what comes without embeddings; NULL: built-in */
-	struct ds_pool *pool;	 /* may be NULL */
+	int index;			  /* passages with embeddings; 0: text alone */
+	const char *model;    /* path for what comes without embeddings; NULL: built-in */
+	struct ds_pool *pool; /* may be NULL */
 	uint32_t passage_tokens, overlap_tokens;
-	dev_t output_device;	 /* the archive itself, which is never put in */
-	ino_t output_inode;	 /* 0: unknown */
 	/* something in a folder was left out, and why */
 	void (*skipped)(void *user, const char *path, const char *why);
 	/* bytes read so far */

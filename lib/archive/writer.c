@@ -378,6 +378,16 @@ enum ds_status ds_archive_document_end(struct ds_archive_writer *w, const struct
 	return DS_OK;
 }
 
+int ds_archive_is_output(const struct ds_archive_writer *w, const struct stat *file)
+{
+	struct stat st;
+
+	if (fstat(w->out.fd, &st) == 0 && st.st_dev == file->st_dev && st.st_ino == file->st_ino)
+		return 1;
+	return w->out.path && stat(w->out.path, &st) == 0 && st.st_dev == file->st_dev &&
+	       st.st_ino == file->st_ino;
+}
+
 enum ds_status ds_archive_commit(struct ds_archive_writer *w, struct ds_archive_totals *totals_ret,
 				 struct ds_err *err)
 {

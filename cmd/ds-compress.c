@@ -1,0 +1,439 @@
+/*
+ * ds-compress.c - documents into a searchable archive, and back
+ */
+#include <fnmatch.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "archive/archive.h"
+#include "archive/extract.h"
+#include "archive/import.h"
+#include "cli.h"
+
+enum { OPT_ADD = CLI_LONG, OPT_CHUNK, OPT_LEVEL, OPT_NAME, OPT_NO_INDEX, OPT_OVERLAP };
+
+static const struct cli_opt options[] = {
+	CLI_OPT_OUTPUT,
+	{'d', "decompress", NULL, "write a document, or those named, to standard output"},
+	{'x', "extract", NULL, "write documents to files, all or those named"},
+	{'l', "list", NULL, "list the documents"},
+	{'t', "test", NULL, "check every byte"},
+	{OPT_ADD, "add", NULL, "keep what the archive of -o holds, and add to it"},
+	{'C', "directory", "DIR", "extract below DIR (default: .)"},
+	{'f', "force", NULL, "extract over files that exist"},
+	{OPT_LEVEL, "level", "N", "-1 to -22: faster to smaller (default: 12)"},
+	{OPT_CHUNK, "chunk", "SIZE", "bytes unpacked to read one passage (default: 256K)"},
+	{OPT_NO_INDEX, "no-index", NULL, "text alone: no passages, not searchable"},
+	CLI_OPT_MODEL,
+	{'s', "size", "N", "tokens of a passage of plain text (default: 512)"},
+	{OPT_OVERLAP, "overlap", "N", "tokens passages share (default: 64)"},
+	{OPT_NAME, "name", "NAME", "name of the document on standard input"},
+	CLI_OPT_FORMAT,
+	CLI_OPT_JOBS,
+	CLI_OPT_STATS,
+	CLI_OPT_QUIET,
+	CLI_OPT_VERBOSE,
+	CLI_OPT_END,
+};
+
+static const char examples[] =
+	"Examples:\n"
+	"  ds-compress -o reports.dsz reports/\n"
+	"  ds-chunk report.txt | ds-infer -t embed | ds-compress -o report.dsz\n"
+	"  ds-compress -d report.dsz | cmp - report.txt\n"
+	"  ds-compress -x reports.dsz -C restored 'reports/2024*'\n";
+
+struct compress {
+	struct cli cli;
+	int mode; /* 'd', 'x', 'l', 't'; 0: make an archive */
+	bool add, force, no_index;
+	const char *folder, *name;
+	uint32_t passage_tokens, overlap_tokens;
+	struct ds_archive_options archive;
+};
+
+static void on_option(struct cli *cli, int key, const char *arg)
+{
+	struct compress *z = cli->user;
+
+	switch (key) {
+	case 'd':
+	case 'x':
+	case 'l':
+	case 't':
+		if (z->mode && z->mode != key)
+			cli_usage(cli, "-%c and -%c exclude each other", z->mode, key);
+		z->mode = key;
+		break;
+	case 'C':
+		z->folder = arg;
+		break;
+	case 'f':
+		z->force = true;
+		break;
+	case 's':
+		z->passage_tokens = (uint32_t)cli_num(cli, arg, "-s", 1, 1 << 20);
+		break;
+	case OPT_ADD:
+		z->add = true;
+		break;
+	case OPT_CHUNK:
+		z->archive.block_bytes = (uint32_t)cli_size(
+			cli, arg, "--chunk", DS_ARCHIVE_BLOCK_MIN, DS_ARCHIVE_BLOCK_MAX);
+		break;
+	case OPT_LEVEL:
+		z->archive.level = (int)cli_num(cli, arg, "--level", 1, 22);
+		break;
+	case OPT_NAME:
+		z->name = arg;
+		break;
+	case OPT_NO_INDEX:
+		z->no_index = true;
+		break;
+	case OPT_OVERLAP:
+		z->overlap_tokens = (uint32_t)cli_num(cli, arg, "--overlap", 0, 1 << 20);
+		break;
+	}
+}
+
+/* -1 .. -22, which getopt cannot tell from -1 -2, become --level. */
+static void rewrite_levels(char **argv)
+{
+	for (int i = 1; argv[i] && strcmp(argv[i], "--") != 0; i++) {
+		const char *digits = argv[i] + 1;
+		size_t n = strspn(digits, "0123456789");
+		static char text[16][16];
+
+		if (argv[i][0] != '-' || n == 0 || n > 2 || digits[n] || i >= 16)
+			continue;
+		snprintf(text[i], sizeof text[i], "--level=%s", digits);
+		argv[i] = text[i];
+	}
+}
+
+static void skipped(void *user, const char *path, const char *why)
+{
+	const struct compress *z = user;
+
+	cli_warn(&z->cli, "%s: %s: left out", path, why);
+}
+
+static void progress(void *user, uint64_t bytes)
+{
+	struct compress *z = user;
+
+	cli_progress(&z->cli, "compressing", bytes, 0);
+}
+
+static enum ds_status import(struct compress *z, struct ds_import *im, const char *path,
+			     struct ds_err *err)
+{
+	struct ds_in in;
+	enum ds_status st;
+
+	if (strcmp(path, "-") != 0)
+		return ds_import_path(im, path, err);
+	DS_TRY(ds_in_open(&in, "-", err));
+	st = ds_import_stream(im, &in, z->name ? z->name : "", err);
+	ds_in_close(&in);
+	return st;
+}
+
+static void tell_totals(struct compress *z, const struct ds_archive_totals *t, uint64_t input)
+{
+	struct cli *cli = &z->cli;
+	double ratio = t->text_bytes ? (double)t->file_bytes / (double)t->text_bytes : 0;
+
+	cli_stat_u64(cli, "input_bytes", input);
+	cli_stat_u64(cli, "text_bytes", t->text_bytes);
+	cli_stat_u64(cli, "output_bytes", t->file_bytes);
+	cli_stat_u64(cli, "index_bytes", t->vector_bytes + t->word_bytes);
+	cli_stat_real(cli, "ratio", ratio);
+	cli_stat_u64(cli, "documents", t->documents);
+	cli_stat_u64(cli, "chunks", t->passages);
+	cli_note(cli,
+		 "%llu documents, %llu bytes -> %llu (%.2f %%): text %llu, embeddings %llu, words "
+		 "%llu",
+		 (unsigned long long)t->documents, (unsigned long long)t->text_bytes,
+		 (unsigned long long)t->file_bytes, 100 * ratio,
+		 (unsigned long long)(t->block_bytes + t->dictionary_bytes),
+		 (unsigned long long)t->vector_bytes, (unsigned long long)t->word_bytes);
+}
+
+static enum ds_status fill(struct compress *z, struct ds_archive_writer *w, uint64_t *input_ret,
+			   struct ds_err *err)
+{
+	const struct ds_import_options o = {
+		.writer = w,
+		.index = !z->no_index,
+		.model = z->cli.model,
+		.pool = z->archive.pool,
+		.passage_tokens = z->passage_tokens,
+		.overlap_tokens = z->overlap_tokens,
+		.skipped = skipped,
+		.progress = progress,
+		.user = z,
+	};
+	enum ds_status st = DS_OK;
+	struct ds_import *im;
+
+	DS_TRY(ds_import_new(&im, &o, err));
+	if (z->cli.n_operand == 0)
+		st = import(z, im, "-", err);
+	for (int i = 0; st == DS_OK && i < z->cli.n_operand; i++)
+		st = import(z, im, z->cli.operand[i], err);
+	*input_ret = ds_import_bytes(im);
+	ds_import_free(im);
+	return st;
+}
+
+static enum ds_status make_archive(struct compress *z, struct ds_err *err)
+{
+	struct ds_archive_writer *w;
+	struct ds_archive_totals totals;
+	uint64_t input = 0;
+	enum ds_status st;
+
+	z->archive.words = !z->no_index;
+	DS_TRY(ds_pool_new(&z->archive.pool, z->cli.jobs, err));
+	st = (z->add ? ds_archive_append : ds_archive_create)(&w, z->cli.output, &z->archive, err);
+	if (st == DS_OK) {
+		st = fill(z, w, &input, err);
+		if (st != DS_OK)
+			ds_archive_abort(w);
+		else
+			st = ds_archive_commit(w, &totals, err);
+	}
+	if (st == DS_OK)
+		tell_totals(z, &totals, input);
+	cli_stat_u64(&z->cli, "threads", ds_pool_threads(z->archive.pool));
+	ds_pool_free(z->archive.pool);
+	return st;
+}
+
+/* Whether a member is one of the names: a path, a folder above it, or a pattern. */
+static bool is_wanted(const char *member, char **names, int n, bool *used)
+{
+	bool wanted = n == 0;
+
+	for (int i = 0; i < n; i++) {
+		size_t len = strlen(names[i]);
+		bool hit;
+
+		while (len > 1 && names[i][len - 1] == '/')
+			len--;
+		hit = (strncmp(member, names[i], len) == 0 &&
+		       (member[len] == '\0' || member[len] == '/')) ||
+		      fnmatch(names[i], member, 0) == 0;
+		used[i] |= hit;
+		wanted |= hit;
+	}
+	return wanted;
+}
+
+static enum ds_status to_stdout(void *user, const void *bytes, size_t n, struct ds_err *err)
+{
+	return ds_out_write(user, bytes, n, err);
+}
+
+static void print_text(const struct compress *z, const struct ds_archive_member *m)
+{
+	const struct ds_document *d = &m->document;
+	const char *name = d->name_len ? d->name : "(stdin)";
+	time_t seconds = (time_t)(d->mtime_ns / 1000000000);
+	char when[32] = "-";
+	struct tm tm;
+
+	if (d->mtime_ns && gmtime_r(&seconds, &tm))
+		strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	if (z->cli.verbose)
+		printf("%04o %s %016llx ", d->mode, when, (unsigned long long)m->hash);
+	printf("%12llu %8llu %s\n", (unsigned long long)d->size, (unsigned long long)m->chunks,
+	       name);
+}
+
+static void print_json(const struct ds_archive_member *m)
+{
+	const struct ds_document *d = &m->document;
+	json_t *name = json_stringn(d->name, d->name_len);
+	char hash[20];
+	json_t *o;
+	char *line;
+
+	snprintf(hash, sizeof hash, "%016llx", (unsigned long long)m->hash);
+	o = json_pack("{so,sI,sI,sI,si,ss}", "name", name ? name : json_null(), "size",
+		      (json_int_t)d->size, "chunks", (json_int_t)m->chunks, "mtime_ns",
+		      (json_int_t)d->mtime_ns, "mode", (int)d->mode, "hash", hash);
+	line = o ? json_dumps(o, JSON_COMPACT) : NULL;
+	if (line)
+		puts(line);
+	free(line);
+	json_decref(o);
+}
+
+/* Do with one member what the mode says. */
+static enum ds_status use_member(struct compress *z, struct ds_archive *a, uint64_t index,
+				 void *target, struct ds_err *err)
+{
+	struct ds_archive_member m;
+
+	DS_TRY(ds_archive_member(a, index, &m, err));
+	if (z->mode == 'd')
+		return ds_archive_copy(a, index, to_stdout, target, err);
+	if (z->mode == 'x') {
+		cli_note(&z->cli, "%s", m.document.name);
+		return ds_extract_member(target, a, index, err);
+	}
+	if (z->cli.format == CLI_JSONL)
+		print_json(&m);
+	else
+		print_text(z, &m);
+	return DS_OK;
+}
+
+/* The members that the operands after the archive name. */
+static enum ds_status use_members(struct compress *z, struct ds_archive *a, void *target,
+				  struct ds_err *err)
+{
+	char **names = z->cli.operand + 1;
+	const int n = z->cli.n_operand - 1;
+	bool *used = calloc((size_t)n + 1, sizeof *used);
+	struct ds_archive_member m;
+	enum ds_status st = DS_OK;
+
+	if (!used)
+		return ds_fail_nomem(err, (size_t)n);
+	for (uint64_t i = 0; st == DS_OK && i < ds_archive_members(a); i++) {
+		st = ds_archive_member(a, i, &m, err);
+		if (st != DS_OK || !is_wanted(m.document.name, names, n, used))
+			continue;
+		st = use_member(z, a, i, target, err);
+		if (st != DS_OK && z->mode == 'x') { /* the others may be sound */
+			ds_err_set_path(err, m.document.name);
+			cli_error(&z->cli, err);
+			st = DS_OK;
+		}
+	}
+	for (int i = 0; st == DS_OK && i < n; i++)
+		if (!used[i])
+			st = ds_fail_at(err, DS_EINVAL, z->cli.operand[0], DS_NO_OFFSET,
+					"no document '%s' in it", names[i]);
+	free(used);
+	return st;
+}
+
+static enum ds_status decompress(struct compress *z, struct ds_archive *a, struct ds_err *err)
+{
+	struct ds_out out;
+	enum ds_status st;
+
+	if (z->cli.n_operand == 1 && ds_archive_members(a) != 1)
+		return ds_fail_at(err, DS_EINVAL, z->cli.operand[0], DS_NO_OFFSET,
+				  "holds %llu documents: name those to write, or extract with -x",
+				  (unsigned long long)ds_archive_members(a));
+	DS_TRY(ds_out_open(&out, z->cli.output, err));
+	st = use_members(z, a, &out, err);
+	if (st == DS_OK)
+		return ds_out_commit(&out, err);
+	ds_out_abort(&out);
+	return st;
+}
+
+static enum ds_status extract(struct compress *z, struct ds_archive *a, struct ds_err *err)
+{
+	struct ds_extract x;
+	enum ds_status st;
+
+	DS_TRY(ds_extract_open(&x, z->folder, z->force, err));
+	st = use_members(z, a, &x, err);
+	ds_extract_close(&x);
+	return st;
+}
+
+static enum ds_status read_archive(struct compress *z, const char *path, struct ds_err *err)
+{
+	struct ds_archive_totals totals;
+	struct ds_archive *a;
+	enum ds_status st;
+
+	DS_TRY(ds_archive_open(&a, path, err));
+	ds_archive_totals(a, &totals);
+	switch (z->mode) {
+	case 'd':
+		st = decompress(z, a, err);
+		break;
+	case 'x':
+		st = extract(z, a, err);
+		break;
+	case 'l':
+		st = use_members(z, a, NULL, err);
+		break;
+	default:
+		st = ds_archive_test(a, err);
+	}
+	ds_archive_close(a);
+	if (st == DS_OK)
+		tell_totals(z, &totals, totals.file_bytes);
+	return st;
+}
+
+static void check_usage(struct compress *z)
+{
+	struct cli *cli = &z->cli;
+
+	if (z->mode) {
+		if (cli->n_operand == 0)
+			cli_usage(cli, "-%c needs the archive's name, or - for standard input",
+				  z->mode);
+		if (z->add || z->name || z->no_index)
+			cli_usage(cli, "-%c makes no archive: --add, --name, --no-index do not fit",
+				  z->mode);
+		if (cli->output && z->mode != 'd')
+			cli_usage(cli, "-o goes with -d, or with making an archive");
+		return;
+	}
+	if (z->force || z->folder[0] != '.' || z->folder[1])
+		cli_usage(cli, "-f and -C go with -x");
+	if (z->add && (!cli->output || strcmp(cli->output, "-") == 0))
+		cli_usage(cli, "--add needs the archive: -o FILE");
+	if (!cli->output && isatty(STDOUT_FILENO))
+		cli_usage(cli, "an archive is not for a terminal; name a file with -o");
+	if (z->overlap_tokens >= z->passage_tokens)
+		cli_usage(cli, "--overlap must be smaller than -s");
+	cli_refuse_terminal(cli);
+}
+
+int main(int argc, char **argv)
+{
+	struct compress z = {
+		.folder = ".",
+		.passage_tokens = 512,
+		.overlap_tokens = 64,
+		.archive = {.level = DS_ARCHIVE_LEVEL_DEFAULT,
+			    .block_bytes = DS_ARCHIVE_BLOCK_DEFAULT},
+	};
+	struct ds_err err;
+
+	z.cli = (struct cli){
+		.name = "ds-compress",
+		.synopsis = "[OPTION]... [FILE]...",
+		.summary = "documents into a searchable archive, and back",
+		.examples = examples,
+		.options = options,
+		.on_option = on_option,
+		.user = &z,
+	};
+	rewrite_levels(argv);
+	cli_parse(&z.cli, argc, argv);
+	check_usage(&z);
+	if (!z.mode && make_archive(&z, &err) != DS_OK)
+		cli_error(&z.cli, &err);
+	for (int i = 0; z.mode && i < (z.mode == 't' ? z.cli.n_operand : 1); i++)
+		if (read_archive(&z, z.cli.operand[i], &err) != DS_OK)
+			cli_error(&z.cli, &err);
+	return cli_finish(&z.cli);
+}
