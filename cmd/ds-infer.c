@@ -77,6 +77,7 @@ struct infer {
 	struct ds_part *texts; /* [BATCH_TEXTS] */
 	float *vectors;	       /* [BATCH_TEXTS][dims] */
 	void *values;	       /* [dims] one vector as it is written */
+	float *floats;	       /* [dims] */
 	struct ds_buf line;
 	uint64_t input_bytes, n_embedded;
 };
@@ -128,19 +129,6 @@ static void convert(struct infer *in, const float *vector, struct ds_embedding_f
 	}
 }
 
-/* Value i as a reader of the frame gets it. */
-static float value(const struct ds_embedding_frame *e, uint32_t i)
-{
-	switch (e->type) {
-	case DS_VECTOR_F32:
-		return ((const float *)e->data)[i];
-	case DS_VECTOR_F16:
-		return ds_f16_to_f32(((const uint16_t *)e->data)[i]);
-	default:
-		return e->scale * ((const int8_t *)e->data)[i];
-	}
-}
-
 /* Bytes as a JSON string; what is not UTF-8 becomes U+FFFD. */
 static enum ds_status put_json(struct ds_buf *line, const struct ds_buf *bytes, struct ds_err *err)
 {
@@ -182,10 +170,12 @@ static enum ds_status write_line(struct infer *in, const struct ds_embedding_fra
 			     (unsigned long long)e->start, (unsigned long long)e->end);
 		DS_TRY(ds_buf_append(&in->line, text, (size_t)n, err));
 	}
+	/* as a reader of the frame gets them */
+	ds_embedding_f32(e, in->floats);
 	for (uint32_t i = 0; i < e->dims; i++) {
 		if (i)
 			DS_TRY(ds_buf_append(&in->line, between, 1, err));
-		n = snprintf(text, sizeof text, "%.9g", (double)value(e, i));
+		n = snprintf(text, sizeof text, "%.9g", (double)in->floats[i]);
 		DS_TRY(ds_buf_append(&in->line, text, (size_t)n, err));
 	}
 	DS_TRY(ds_buf_append(&in->line, "]}\n" + (in->format == CLI_JSONL ? 0 : 2),
@@ -462,7 +452,8 @@ static enum ds_status open_all(struct infer *in, struct ds_err *err)
 	in->texts = ds_alloc(BATCH_TEXTS, sizeof *in->texts);
 	in->vectors = ds_alloc((size_t)BATCH_TEXTS * dims, sizeof *in->vectors);
 	in->values = ds_alloc(dims, sizeof(float));
-	if (!in->texts || !in->vectors || !in->values)
+	in->floats = ds_alloc(dims, sizeof *in->floats);
+	if (!in->texts || !in->vectors || !in->values || !in->floats)
 		return ds_fail_nomem(err, (size_t)BATCH_TEXTS * dims * sizeof *in->vectors);
 	cli_note(&in->cli, "model %s, kernels %s, %u threads", ds_model_describe(in->model),
 		 ds_model_kernels(in->model), ds_pool_threads(in->pool));
@@ -482,6 +473,7 @@ static void close_all(struct infer *in)
 	free(in->texts);
 	free(in->vectors);
 	free(in->values);
+	free(in->floats);
 	ds_buf_fini(&in->bytes);
 	ds_buf_fini(&in->line);
 	ds_buf_fini(&in->name);

@@ -42,9 +42,12 @@ struct ds_bert {
 	struct ds_arena mem; /* owns all the floats */
 };
 
-/* Open from a folder with config.json; weights are those of its model.safetensors. */
+/* From the config.json (and 1_Pooling/config.json) of a folder. */
+enum ds_status ds_bert_folder_config(const struct ds_model *model,
+				     struct ds_bert_config *config_ret, struct ds_err *err);
+/* With the weights of its model.safetensors; model->tok is open. */
 enum ds_status ds_bert_open_folder(struct ds_model *model, struct ds_weights *weights,
-				   struct ds_err *err);
+				   const struct ds_bert_config *config, struct ds_err *err);
 extern const struct ds_arch ds_arch_bert;
 
 /* Scratch memory of one thread. */

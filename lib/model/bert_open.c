@@ -336,7 +336,7 @@ static enum ds_status json_expect(const struct ds_model *model, const json_t *js
 			  expected);
 }
 
-static enum ds_status folder_config(const struct ds_model *model, const json_t *json,
+static enum ds_status config_json(const struct ds_model *model, const json_t *json,
 				    struct ds_bert_config *c, struct ds_err *err)
 {
 	if (!json_object_get(json, "model_type"))
@@ -380,22 +380,28 @@ static enum ds_status folder_pooling(const struct ds_model *model, enum ds_pooli
 	return DS_OK;
 }
 
-enum ds_status ds_bert_open_folder(struct ds_model *model, struct ds_weights *weights,
-				   struct ds_err *err)
+enum ds_status ds_bert_folder_config(const struct ds_model *model,
+				     struct ds_bert_config *config_ret, struct ds_err *err)
 {
-	static const char probe[] = "bert.embeddings.word_embeddings.weight";
-	struct ds_bert_config c = {0};
 	enum ds_status st;
 	json_t *json;
 
+	*config_ret = (struct ds_bert_config){0};
 	DS_TRY(load_json(model, "config.json", &json, err));
-	st = folder_config(model, json, &c, err);
+	st = config_json(model, json, config_ret, err);
 	json_decref(json);
 	if (st != DS_OK)
 		return st;
-	DS_TRY(folder_pooling(model, &c.pooling, err));
-	return open_bert(model, weights, &c, weights->find(weights->source, probe) ? "bert." : "",
-			 err);
+	return folder_pooling(model, &config_ret->pooling, err);
+}
+
+enum ds_status ds_bert_open_folder(struct ds_model *model, struct ds_weights *weights,
+				   const struct ds_bert_config *config, struct ds_err *err)
+{
+	static const char probe[] = "bert.embeddings.word_embeddings.weight";
+
+	return open_bert(model, weights, config,
+			 weights->find(weights->source, probe) ? "bert." : "", err);
 }
 
 static void bert_close(void *net)

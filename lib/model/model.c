@@ -71,15 +71,17 @@ static enum ds_status open_folder(struct ds_model *model, struct ds_err *err)
 	XXH3_state_t digest;
 	struct ds_weights weights = {
 		.find = safetensors_find, .source = &model->st, .digest = &digest};
+	struct ds_bert_config config;
 	char path[4096];
 
+	DS_TRY(ds_bert_folder_config(model, &config, err));
 	snprintf(path, sizeof path, "%s/model.safetensors", model->path);
 	DS_TRY(ds_safetensors_open(&model->st, path, err));
 	weights.path = model->st.path;
 	model->arch = &ds_arch_bert;
 	DS_TRY(ds_tokenizer_open(&model->tok, model->path, err));
 	begin_digest(model, &weights);
-	DS_TRY(ds_bert_open_folder(model, &weights, err));
+	DS_TRY(ds_bert_open_folder(model, &weights, &config, err));
 	model->id = XXH3_64bits_digest(&digest);
 	return DS_OK;
 }

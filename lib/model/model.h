@@ -40,7 +40,7 @@ enum ds_status ds_embedder_new(struct ds_embedder **emb_ret, const struct ds_mod
  */
 enum ds_status ds_embed(struct ds_embedder *emb, const struct ds_part *texts, size_t n, float *out,
 			struct ds_err *err);
-/* Tokens embedded so far, special ones that were added included. */
+/* Tokens of the texts embedded so far, without the special ones that a model adds. */
 uint64_t ds_embedder_tokens(const struct ds_embedder *emb);
 void ds_embedder_free(struct ds_embedder *emb);
 

@@ -1,0 +1,114 @@
+Options
+$ ds-infer --help
+>~ Usage: ds-infer .*
+>*
+$ ds-infer --version
+>~ ds-infer \(ds\) .*
+>~ kernels: (ref|avx2|avx512)
+$ DS_CPU=ref ds-infer --version
+>~ ds-infer \(ds\) .*
+> kernels: ref
+$ ds-infer
+! ds-infer: no task: -t embed expected
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -t sing
+! ds-infer: -t: 'sing' is none of: embed
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -t embed --type f64
+! ds-infer: --type: 'f64' is none of: f32, f16, i8
+! Try 'ds-infer --help'.
+? 2
+$ DS_CPU=sse ds-infer -t embed
+!~ ds-infer: .*DS_CPU=sse: expected ref, avx2, avx512 or vnni
+? 1
+
+Output
+$ python3 $TOP/scripts/gen-model m
+$ ds-infer -t embed -m m/static-I8.gguf --format jsonl --lines | cut -c 1-39
+< the cat
+<
+< sat on the mat
+> {"doc":"","start":0,"end":8,"embedding"
+> {"doc":"","start":8,"end":9,"embedding"
+> {"doc":"","start":9,"end":24,"embedding
+$ printf 'the cat' >'a"b'; ds-infer -t embed -m m/static-I8.gguf --format jsonl 'a"b' | cut -c 1-24
+> {"doc":"a\"b","start":0,
+$ DS_MODEL=m/static-I8.gguf ds-infer -t embed --format text --stats=stats - >out && grep -c '"prompt_tokens":2,' stats
+< the cat
+> 1
+
+Models that cannot be used: one line, with the file and the place
+$ ds-infer -t embed -m m/nothing.gguf </dev/null
+! ds-infer: m/nothing.gguf: cannot open: No such file or directory
+? 1
+$ ds-infer -t embed -m m/bad-missing-tensor.gguf </dev/null
+! ds-infer: m/bad-missing-tensor.gguf: tensor blk.1.ffn_down.weight is missing
+? 1
+$ ds-infer -t embed -m m/bad-dims.gguf </dev/null
+!~ ds-infer: m/bad-dims.gguf: byte \d+: tensor blk.0.attn_k.bias has dimensions 47 x 1 x 1, expected 48 x 1
+? 1
+$ ds-infer -t embed -m m/bad-type.gguf </dev/null
+!~ ds-infer: m/bad-type.gguf: byte \d+: tensor blk.0.attn_q.weight is of type I32 \(26\), which is not read here
+? 1
+$ ds-infer -t embed -m m/bad-unknown-type.gguf </dev/null
+!~ ds-infer: m/bad-unknown-type.gguf: byte \d+: tensor blk.0.attn_q.weight is of type unknown \(77\), .*
+? 1
+$ ds-infer -t embed -m m/bad-nan.gguf </dev/null
+!~ ds-infer: m/bad-nan.gguf: byte \d+: tensor blk.1.ffn_up.bias holds NaN or infinity
+? 1
+$ ds-infer -t embed -m m/bad-nan-words.gguf -o out2
+< the cat
+! ds-infer: m/bad-nan-words.gguf: an embedding is not finite: the model's weights are out of range
+? 1
+$ ls out2* .out2* 2>/dev/null
+? 2
+$ ds-infer -t embed -m m/bad-architecture.gguf </dev/null
+! ds-infer: m/bad-architecture.gguf: architecture mamba, bert or static expected
+? 1
+$ ds-infer -t embed -m m/bad-heads.gguf </dev/null
+! ds-infer: m/bad-heads.gguf: 48 dimensions do not divide into 5 heads
+? 1
+$ ds-infer -t embed -m m/bad-layers.gguf </dev/null
+! ds-infer: m/bad-layers.gguf: the number of layers is 0, 1..1024 expected
+? 1
+$ ds-infer -t embed -m m/bad-pooling.gguf </dev/null
+! ds-infer: m/bad-pooling.gguf: bert.pooling_type is 4, 1 (mean) or 2 (CLS) expected
+? 1
+$ ds-infer -t embed -m m/bad-key.gguf </dev/null
+! ds-infer: m/bad-key.gguf: key bert.context_length is missing
+? 1
+$ ds-infer -t embed -m m/bad-truncated.gguf </dev/null
+!~ ds-infer: m/bad-truncated.gguf: byte \d+: tensor \S+ \(15360 bytes at \d+\) ends after the file, .*
+? 1
+$ ds-infer -t embed -m m/bad-head.gguf </dev/null
+!~ ds-infer: m/bad-head.gguf: byte \d+: .*
+? 1
+$ ds-infer -t embed -m m/bad-static-dims.gguf </dev/null
+!~ ds-infer: m/bad-static-dims.gguf: byte \d+: tensor token_embd.weight has dimensions 40 x 250 x 1, expected 40 x 251
+? 1
+$ ds-infer -t embed -m m/bad-static-scale.gguf </dev/null
+!~ ds-infer: m/bad-static-scale.gguf: byte \d+: tensor token_embd.scale holds NaN or infinity
+? 1
+$ ds-infer -t embed -m m/bad-folder-empty </dev/null
+! ds-infer: m/bad-folder-empty/config.json: cannot open: No such file or directory
+? 1
+$ ds-infer -t embed -m m/bad-folder-tensors </dev/null
+!~ ds-infer: m/bad-folder-tensors/model.safetensors: byte \d+: tensor \S+: its data ends after the file
+? 1
+$ ds-infer -t embed -m m/bad-folder-act </dev/null
+! ds-infer: m/bad-folder-act: config.json: hidden_act is silu, gelu expected
+? 1
+$ ds-infer -t embed -m m/bad-folder-kind </dev/null
+! ds-infer: m/bad-folder-kind: config.json: model_type is roberta, bert expected
+? 1
+$ ds-infer -t embed -m m/bad-folder-json </dev/null
+!~ ds-infer: m/bad-folder-json/config.json: byte \d+: not JSON: .*
+? 1
+
+Inputs: the others are done, the exit status tells
+$ printf 'the cat' >good; ds-infer -t embed --format jsonl good missing good | cut -c 1-20
+> {"doc":"good","start
+> {"doc":"good","start
+! ds-infer: missing: cannot open: No such file or directory
