@@ -1,11 +1,12 @@
 /* token.c - the one door to all tokenizers: opening, encoding, cutting, decoding */
 #include "token/token.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
 
+#include "base/unicode.h"
 #include "token/vocab.h"
 
 /* --- opening ------------------------------------------------------------------------------- */
@@ -37,8 +38,11 @@ enum ds_status ds_vocab_keep(struct ds_tokenizer *tok, const void *bytes, size_t
 
 static void describe(struct ds_tokenizer *tok)
 {
-	snprintf(tok->describe, sizeof tok->describe, "wordpiece, %u tokens, Unicode %s", tok->n,
-		 utf8proc_unicode_version());
+	static const char *const families[] = {"wordpiece", "bpe", "sentencepiece bpe"};
+
+	snprintf(tok->describe, sizeof tok->describe, "%s%s%s, %u tokens, Unicode %s",
+		 families[tok->family], tok->pre ? " " : "",
+		 tok->pre ? ds_pretok_name(tok->pre) : "", tok->n, ds_unicode_version);
 }
 
 enum ds_status ds_tokenizer_open_gguf(struct ds_tokenizer **tok_ret, const struct ds_gguf *gguf,
@@ -79,6 +83,9 @@ void ds_tokenizer_close(struct ds_tokenizer *tok)
 	if (!tok)
 		return;
 	ds_wp_free(tok->wp);
+	ds_bpe_free(tok->bpe);
+	ds_pretok_close(tok->pre);
+	ds_spm_free(tok->spm);
 	ds_added_free(tok->added);
 	ds_arena_fini(&tok->arena);
 	ds_gguf_close(&tok->gguf);
@@ -109,7 +116,17 @@ uint32_t ds_tokenizer_find(const struct ds_tokenizer *tok, const void *bytes, si
 {
 	uint32_t id = ds_added_find(tok->added, bytes, n);
 
-	return id != DS_NO_TOKEN ? id : ds_wp_find(tok->wp, bytes, n);
+	if (id != DS_NO_TOKEN)
+		return id;
+	switch (tok->family) {
+	case DS_FAMILY_WORDPIECE:
+		return ds_wp_find(tok->wp, bytes, n);
+	case DS_FAMILY_BPE:
+		return ds_bpe_find(tok->bpe, bytes, n);
+	case DS_FAMILY_SPM:
+		return ds_spm_find(tok->spm, bytes, n);
+	}
+	return DS_NO_TOKEN;
 }
 
 void ds_tokenizer_affix(const struct ds_tokenizer *tok, struct ds_affix *affix_ret)
@@ -128,8 +145,28 @@ void ds_tokens_fini(struct ds_tokens *tokens)
 
 struct ds_encoder {
 	const struct ds_tokenizer *tok;
+	/* the one of the family */
 	struct ds_wp_encoder *wp;
+	struct ds_bpe_encoder *bpe;
+	struct ds_spm_encoder *spm;
+	struct ds_normed normed;
+	struct ds_tokens counted; /* scratch of counting */
 };
+
+static enum ds_status engine_new(struct ds_encoder *enc, struct ds_err *err)
+{
+	const struct ds_tokenizer *tok = enc->tok;
+
+	switch (tok->family) {
+	case DS_FAMILY_WORDPIECE:
+		return ds_wp_encoder_new(&enc->wp, tok->wp, err);
+	case DS_FAMILY_BPE:
+		return ds_bpe_encoder_new(&enc->bpe, tok->bpe, tok->pre, err);
+	case DS_FAMILY_SPM:
+		return ds_spm_encoder_new(&enc->spm, tok->spm, err);
+	}
+	return DS_OK;
+}
 
 enum ds_status ds_encoder_new(struct ds_encoder **enc_ret, const struct ds_tokenizer *tok,
 			      struct ds_err *err)
@@ -140,7 +177,7 @@ enum ds_status ds_encoder_new(struct ds_encoder **enc_ret, const struct ds_token
 	if (!enc)
 		return ds_fail_nomem(err, sizeof *enc);
 	enc->tok = tok;
-	st = ds_wp_encoder_new(&enc->wp, tok->wp, err);
+	st = engine_new(enc, err);
 	if (st != DS_OK) {
 		ds_encoder_free(enc);
 		return st;
@@ -154,6 +191,10 @@ void ds_encoder_free(struct ds_encoder *enc)
 	if (!enc)
 		return;
 	ds_wp_encoder_free(enc->wp);
+	ds_bpe_encoder_free(enc->bpe);
+	ds_spm_encoder_free(enc->spm);
+	ds_normed_fini(&enc->normed);
+	ds_tokens_fini(&enc->counted);
 	free(enc);
 }
 
@@ -177,15 +218,56 @@ struct sink {
 	size_t count;
 };
 
-/* text[from..to) holds no added tokens. */
-static enum ds_status put_plain(struct sink *sink, size_t from, size_t to, struct ds_err *err)
+/* Append the tokens of normalised text. */
+static enum ds_status run_engine(struct ds_encoder *enc, const struct ds_part *text, bool first,
+				 uint64_t base, struct ds_tokens *tokens, struct ds_err *err)
 {
+	switch (enc->tok->family) {
+	case DS_FAMILY_WORDPIECE:
+		return ds_wp_encode(enc->wp, text->bytes, text->len, base, tokens, err);
+	case DS_FAMILY_BPE:
+		return ds_bpe_encode(enc->bpe, text->bytes, text->len, base, tokens, err);
+	case DS_FAMILY_SPM:
+		return ds_spm_encode(enc->spm, text, first && enc->tok->strip_space, base, tokens,
+				     err);
+	}
+	return DS_OK;
+}
+
+static enum ds_status encode_plain(struct ds_encoder *enc, const struct ds_part *text, bool first,
+				   uint64_t base, struct ds_tokens *tokens, struct ds_err *err)
+{
+	struct ds_normed *normed = &enc->normed;
+	size_t before = tokens->n;
+
+	if (enc->tok->norm.n == 0)
+		return run_engine(enc, text, first, base, tokens, err);
+	DS_TRY(ds_norm_run(&enc->tok->norm, text->bytes, text->len, first, normed, err));
+	DS_TRY(run_engine(enc, &(struct ds_part){normed->text, normed->len}, first, base, tokens,
+			  err));
+	ds_norm_ends(normed, tokens->end + before, tokens->n - before, base);
+	return DS_OK;
+}
+
+/* text[from..to) holds no added tokens; first: nothing was cut off before it. */
+static enum ds_status put_plain(struct sink *sink, size_t from, size_t to, bool first,
+				struct ds_err *err)
+{
+	struct ds_encoder *enc = sink->enc;
+	const struct ds_part text = {sink->text + from, to - from};
+
 	if (from == to)
 		return DS_OK;
 	if (sink->tokens)
-		return ds_wp_encode(sink->enc->wp, sink->text + from, to - from, from, sink->tokens,
-				    err);
-	return ds_wp_count(sink->enc->wp, sink->text + from, to - from, &sink->count, err);
+		return encode_plain(enc, &text, first, from, sink->tokens, err);
+	if (enc->tok->norm.n == 0 && enc->wp)
+		return ds_wp_count(enc->wp, text.bytes, text.len, &sink->count, err);
+	if (enc->tok->norm.n == 0 && enc->bpe)
+		return ds_bpe_count(enc->bpe, text.bytes, text.len, &sink->count, err);
+	enc->counted.n = 0;
+	DS_TRY(encode_plain(enc, &text, first, from, &enc->counted, err));
+	sink->count += enc->counted.n;
+	return DS_OK;
 }
 
 static enum ds_status put_ids(struct sink *sink, const uint32_t *id, size_t n, uint64_t end,
@@ -199,14 +281,16 @@ static enum ds_status put_text(struct sink *sink, size_t n, unsigned flags, stru
 {
 	const struct ds_added *added = sink->enc->tok->added;
 	struct ds_added_hit hit;
+	bool first = !(flags & DS_ENCODE_CONTINUE);
 	size_t at = 0;
 
 	while (ds_added_search(added, sink->text, n, at, flags & DS_ENCODE_SPECIAL, &hit)) {
-		DS_TRY(put_plain(sink, at, hit.start, err));
+		DS_TRY(put_plain(sink, at, hit.start, first, err));
 		DS_TRY(put_ids(sink, &hit.id, 1, hit.end, err));
 		at = hit.end;
+		first = true;
 	}
-	return put_plain(sink, at, n, err);
+	return put_plain(sink, at, n, first, err);
 }
 
 static enum ds_status encode(struct sink *sink, size_t n, unsigned flags, struct ds_err *err)
@@ -245,41 +329,80 @@ enum ds_status ds_encode_count(struct ds_encoder *enc, const void *text, size_t 
 	return DS_OK;
 }
 
+static size_t engine_cut(const struct ds_tokenizer *tok, const uint8_t *text, size_t n)
+{
+	switch (tok->family) {
+	case DS_FAMILY_WORDPIECE:
+		return ds_wp_cut(tok->wp, text, n);
+	case DS_FAMILY_BPE:
+		return ds_pretok_cut(tok->pre, text, n);
+	case DS_FAMILY_SPM:
+		return ds_spm_cut(tok->spm, text, n);
+	}
+	return 0;
+}
+
 size_t ds_encoder_cut(const struct ds_encoder *enc, const void *text, size_t n)
 {
-	size_t p = n, safe;
+	const struct ds_tokenizer *tok = enc->tok;
+	const uint8_t *t = text;
+	size_t p = n;
 
 	/* a smaller n means less is known of what follows: still right, only more careful */
-	while (p) {
-		p = ds_wp_cut(enc->tok->wp, text, p);
-		safe = ds_added_cut(enc->tok->added, text, n, p);
-		if (safe == p)
+	while ((p = engine_cut(tok, t, p)) > 0) {
+		size_t safe = ds_added_cut(tok->added, t, n, p);
+
+		if (safe == p && p < n && ds_norm_may_cut(&tok->norm, t, n, p))
 			break;
-		p = safe;
+		p = safe < p ? safe : p - 1;
 	}
 	return p;
 }
 
 /* --- decoding ------------------------------------------------------------------------------ */
 
+/* The bytes of one token; *first: it is the first of a text. */
+static enum ds_status put_token(const struct ds_tokenizer *tok, uint32_t id, bool first,
+				struct ds_buf *buf, struct ds_err *err)
+{
+	struct ds_str text = {"", 0};
+
+	switch (tok->family) {
+	case DS_FAMILY_WORDPIECE:
+		text = ds_wp_text(tok->wp, id);
+		if (!first && !ds_wp_continues(tok->wp, id))
+			DS_TRY(ds_buf_append(buf, " ", 1, err));
+		break;
+	case DS_FAMILY_BPE:
+		text = ds_bpe_token(tok->bpe, id);
+		break;
+	case DS_FAMILY_SPM:
+		text = ds_spm_token(tok->spm, id);
+		if (first && tok->strip_space && text.len && text.s[0] == ' ') {
+			text.s++;
+			text.len--;
+		}
+		break;
+	}
+	return ds_buf_append(buf, text.s, text.len, err);
+}
+
 enum ds_status ds_decode(const struct ds_tokenizer *tok, const uint32_t *id, size_t n,
 			 unsigned flags, struct ds_buf *buf, struct ds_err *err)
 {
-	int first = 1;
+	bool first = !(flags & DS_ENCODE_CONTINUE);
 
 	for (size_t i = 0; i < n; i++) {
-		struct ds_str text;
+		bool special = ds_added_is_special(tok->added, id[i]);
 
 		if (id[i] >= tok->n)
 			return ds_fail(err, DS_EINVAL, "token id %u, below %u expected", id[i],
 				       tok->n);
-		if (!(flags & DS_ENCODE_SPECIAL) && ds_added_is_special(tok->added, id[i]))
-			continue;
-		if (!first && !ds_wp_continues(tok->wp, id[i]))
-			DS_TRY(ds_buf_append(buf, " ", 1, err));
-		text = ds_wp_text(tok->wp, id[i]);
-		DS_TRY(ds_buf_append(buf, text.s, text.len, err));
-		first = 0;
+
+		if (!special || (flags & DS_ENCODE_SPECIAL))
+			DS_TRY(put_token(tok, id[i], first, buf, err));
+		/* SentencePiece puts a space before every text between special tokens */
+		first = special && (first || tok->family == DS_FAMILY_SPM);
 	}
 	return DS_OK;
 }

@@ -6,13 +6,17 @@
 #ifndef DS_TOKEN_VOCAB_H
 #define DS_TOKEN_VOCAB_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 #include "gguf/gguf.h"
+#include "token/bpe.h"
+#include "token/normal.h"
 #include "token/special.h"
+#include "token/spm.h"
 #include "token/token.h"
 #include "token/wordpiece.h"
 
@@ -37,9 +41,16 @@ struct ds_tokenizer {
 	struct ds_gguf gguf;   /* when opened by path; else empty */
 	struct ds_arena arena; /* what the engines borrow */
 	uint32_t n;
+	/* the engine of the family */
 	struct ds_wp *wp;
-	struct ds_str *text; /* [n] as the file spells them; NULL for BPE */
+	struct ds_bpe *bpe;
+	const struct ds_pretok *pre;
+	struct ds_spm *spm;
+	/* what is done before it */
 	struct ds_added *added;
+	struct ds_norm norm;
+
+	bool strip_space; /* decoding drops one space that encoding puts before a text */
 	uint32_t special[DS_SPECIALS];
 	uint32_t prefix[DS_AFFIX_MAX], suffix[DS_AFFIX_MAX];
 	size_t n_prefix, n_suffix;

@@ -7,6 +7,7 @@
 #define XXH_INLINE_ALL
 #include "token/vocab.h"
 
+#include <stdbool.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -83,17 +84,17 @@ static enum ds_status read_affix(struct ds_tokenizer *tok, const struct ds_gguf 
 	return DS_OK;
 }
 
-/* The strings of all tokens, for the families that keep them. */
 static enum ds_status read_text(struct ds_tokenizer *tok, const struct ds_gguf_kv *tokens,
-				struct ds_err *err)
+				const struct ds_str **text_ret, struct ds_err *err)
 {
+	struct ds_str *text = ds_arena_alloc(&tok->arena, tok->n, sizeof *text);
 	size_t pos = 0;
 
-	tok->text = ds_arena_alloc(&tok->arena, tok->n, sizeof *tok->text);
-	if (!tok->text)
-		return ds_fail_nomem(err, tok->n * sizeof *tok->text);
+	if (!text)
+		return ds_fail_nomem(err, tok->n * sizeof *text);
 	for (uint32_t i = 0; i < tok->n; i++)
-		tok->text[i] = ds_gguf_next_str(tokens, &pos);
+		text[i] = ds_gguf_next_str(tokens, &pos);
+	*text_ret = text;
 	return DS_OK;
 }
 
@@ -127,7 +128,7 @@ static enum ds_status load_wordpiece(struct ds_tokenizer *tok, const struct ds_g
 	};
 
 	tok->family = DS_FAMILY_WORDPIECE;
-	DS_TRY(read_text(tok, tokens, err));
+	DS_TRY(read_text(tok, tokens, &source.token, err));
 	if (tok->special[DS_UNK] == DS_NO_TOKEN)
 		tok->special[DS_UNK] = ds_added_find(tok->added, "[UNK]", 5);
 	if (tok->special[DS_UNK] == DS_NO_TOKEN)
@@ -137,10 +138,116 @@ static enum ds_status load_wordpiece(struct ds_tokenizer *tok, const struct ds_g
 	accents = lower;
 	DS_TRY(optional(gguf, "tokenizer.ggml.normalizer.strip_accents", &accents, err));
 	source.flags |= (lower ? DS_WP_LOWER : 0) | (accents ? DS_WP_ACCENTS : 0);
-	source.token = tok->text;
 	source.unk = tok->special[DS_UNK];
 	DS_TRY(ds_wp_build(&tok->wp, &source, err));
 	return read_affix(tok, gguf, 1, 1, err);
+}
+
+/* Names of tokenizer.ggml.pre whose merges are passed over when a whole pretoken is a token, and
+ * those that put BOS before a text unless told otherwise.  Source: llama.cpp, llama-vocab.cpp. */
+static bool named(struct ds_str pre, const char *const *names)
+{
+	for (; *names; names++)
+		if (ds_str_is(pre, *names))
+			return true;
+	return false;
+}
+
+static const char *const ignore_merges[] = {
+	"llama3",  "llama-v3", "llama-bpe", "falcon3",	    "falcon-h1",
+	"pixtral", "midm-2.0", "lfm2",	    "jina-v5-nano", "glm4",
+	"glm5",	   "tekken",   "youtu",	    "minicpm5",	    NULL,
+};
+static const char *const adds_bos[] = {
+	"llama3",   "llama-v3", "llama-bpe",	"falcon3", "falcon-h1", "pixtral",
+	"midm-2.0", "lfm2",	"jina-v5-nano", "tekken",  "chameleon", NULL,
+};
+/* Hugging Face normalises these to NFC; the keys do not say so. */
+static const char *const composes[] = {"qwen2", "qwen35", "deepseek-r1-qwen", "megrez", NULL};
+static const char *const adds_sep[] = {"jina-v1-en", "roberta-bpe", NULL};
+
+static enum ds_status load_bpe(struct ds_tokenizer *tok, const struct ds_gguf *gguf,
+			       const struct ds_gguf_kv *tokens, const struct ds_gguf_kv *types,
+			       struct ds_err *err)
+{
+	const struct ds_gguf_kv *merges;
+	struct ds_bpe_source source = {
+		.token = {.n = tok->n, .packed = tokens->data},
+		.type = types ? types->data : NULL,
+		.flags = DS_BPE_BYTE_ENCODED,
+		.unk = tok->special[DS_UNK],
+	};
+	struct ds_str pre;
+
+	tok->family = DS_FAMILY_BPE;
+	DS_TRY(ds_gguf_array(gguf, "tokenizer.ggml.merges", DS_GGUF_STRING, &merges, err));
+	source.merge = (struct ds_bpe_strings){.n = merges->n, .packed = merges->data};
+	if (!ds_gguf_find(gguf, "tokenizer.ggml.pre"))
+		return ds_fail_at(err, DS_EUNSUPPORTED, gguf->path, DS_NO_OFFSET,
+				  "key tokenizer.ggml.pre is missing: how text is split before "
+				  "merging is not known (convert the model anew)");
+	DS_TRY(ds_gguf_str(gguf, "tokenizer.ggml.pre", &pre, err));
+	DS_TRY(ds_pretok_named(&tok->pre, pre.s, pre.len, err));
+	if (named(pre, ignore_merges))
+		source.flags |= DS_BPE_IGNORE_MERGES;
+	if (named(pre, composes))
+		tok->norm.step[tok->norm.n++].kind = DS_NORM_NFC;
+	DS_TRY(ds_bpe_build(&tok->bpe, &source, err));
+	return read_affix(tok, gguf, named(pre, adds_bos), named(pre, adds_sep), err);
+}
+
+/* Phi-3's special tokens take the white space after them; files do not say so. */
+static enum ds_status strip_phi3(struct ds_tokenizer *tok, const struct ds_gguf *gguf,
+				 const struct ds_gguf_kv *tokens, const uint8_t *types,
+				 struct ds_err *err)
+{
+	struct ds_str architecture;
+	size_t pos = 0;
+
+	if (!ds_gguf_find(gguf, "general.architecture"))
+		return DS_OK;
+	DS_TRY(ds_gguf_str(gguf, "general.architecture", &architecture, err));
+	if (!ds_str_is(architecture, "phi3"))
+		return DS_OK;
+	for (uint32_t i = 0; i < tok->n; i++) {
+		struct ds_str text = ds_gguf_next_str(tokens, &pos);
+		uint32_t type = ds_get_u32(types + (size_t)i * 4);
+
+		if (type != DS_TYPE_CONTROL && type != DS_TYPE_USER)
+			continue;
+		if (ds_str_is(text, "<s>") || ds_str_is(text, "<|endoftext|>"))
+			continue;
+		DS_TRY(ds_added_put(
+			tok->added, text, i,
+			DS_ADDED_RSTRIP | (type == DS_TYPE_CONTROL ? DS_ADDED_SPECIAL : 0), err));
+	}
+	return DS_OK;
+}
+
+static enum ds_status load_spm(struct ds_tokenizer *tok, const struct ds_gguf *gguf,
+			       const struct ds_gguf_kv *tokens, const struct ds_gguf_kv *types,
+			       struct ds_err *err)
+{
+	const struct ds_gguf_kv *scores;
+	struct ds_spm_source source = {.n = tok->n, .token = tokens, .unk = tok->special[DS_UNK]};
+	uint64_t prefix = 1;
+
+	tok->family = DS_FAMILY_SPM;
+	if (!types)
+		return ds_fail_at(err, DS_EFORMAT, gguf->path, DS_NO_OFFSET,
+				  "key tokenizer.ggml.token_type is missing");
+	DS_TRY(ds_gguf_array(gguf, "tokenizer.ggml.scores", DS_GGUF_F32, &scores, err));
+	if (scores->n != tok->n)
+		return ds_fail_at(err, DS_EFORMAT, gguf->path, ds_gguf_offset(gguf, scores),
+				  "%llu scores, one for each of %u tokens expected",
+				  (unsigned long long)scores->n, tok->n);
+	source.type = types->data;
+	source.score = scores->data;
+	DS_TRY(optional(gguf, "tokenizer.ggml.add_space_prefix", &prefix, err));
+	tok->strip_space = prefix != 0;
+	DS_TRY(strip_phi3(tok, gguf, tokens, types->data, err));
+	DS_TRY(ds_spm_build(&tok->spm, &source, err));
+	return read_affix(tok, gguf, 1, 0, err);
 }
 
 /* The vocabulary's arrays and rules as they stand in the file. */
@@ -193,7 +300,11 @@ enum ds_status ds_vocab_from_gguf(struct ds_tokenizer *tok, const struct ds_gguf
 	tok->id = fingerprint(gguf);
 	if (ds_str_is(model, "bert"))
 		return load_wordpiece(tok, gguf, tokens, err);
+	if (ds_str_is(model, "gpt2"))
+		return load_bpe(tok, gguf, tokens, types, err);
+	if (ds_str_is(model, "llama"))
+		return load_spm(tok, gguf, tokens, types, err);
 	return ds_fail_at(err, DS_EUNSUPPORTED, gguf->path, DS_NO_OFFSET,
-			  "tokenizer.ggml.model is \"%.*s\": bert expected",
+			  "tokenizer.ggml.model is \"%.*s\": gpt2, llama or bert expected",
 			  model.len > 64 ? 64 : (int)model.len, model.s);
 }

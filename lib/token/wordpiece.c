@@ -15,8 +15,11 @@
 
 #include "base/utf8.h"
 #include "token/bert_classes.h"
+#include "token/wordcache.h"
 
 /* --- vocabulary ---------------------------------------------------------------------------- */
+
+#define INLINE static inline __attribute__((always_inline))
 
 struct slot {
 	uint32_t hash;
@@ -365,18 +368,6 @@ struct short_word {
 	uint32_t len; /* 0: empty */
 };
 
-/* The others up to 32 bytes and 5 tokens: one cache line each. */
-#define LONG_BITS 15
-#define KEY_BYTES 32
-#define LONG_IDS 5
-struct long_word {
-	uint64_t key[KEY_BYTES / 8]; /* zero-padded */
-	uint8_t len, n;		     /* n = 0: empty */
-	uint8_t end[LONG_IDS];	     /* of each token, in the raw bytes */
-	uint32_t id[LONG_IDS];
-};
-_Static_assert(sizeof(struct long_word) == 64, "a word is a cache line");
-
 struct piece {
 	uint32_t id;
 	size_t end; /* in the raw bytes of the word */
@@ -388,7 +379,7 @@ struct piece {
 struct ds_wp_encoder {
 	const struct ds_wp *wp;
 	struct short_word *short_word; /* [1 << SHORT_BITS] */
-	struct long_word *long_word;   /* [1 << LONG_BITS] */
+	struct ds_word *word;	       /* [DS_WORDCACHE_WORDS], the others */
 	uint8_t *page[PAGES];	       /* [PAGE_CHARS] classes, filled when first met */
 	uint8_t ascii[256];	       /* classes; 0 for bytes of longer characters */
 	/* scratch of one new word */
@@ -408,8 +399,8 @@ enum ds_status ds_wp_encoder_new(struct ds_wp_encoder **enc_ret, const struct ds
 		return ds_fail_nomem(err, sizeof *enc);
 	enc->wp = wp;
 	enc->short_word = ds_alloc_zero((size_t)1 << SHORT_BITS, sizeof *enc->short_word);
-	enc->long_word = ds_alloc_zero((size_t)1 << LONG_BITS, sizeof *enc->long_word);
-	if (!enc->short_word || !enc->long_word) {
+	enc->word = ds_alloc_zero(DS_WORDCACHE_WORDS, sizeof *enc->word);
+	if (!enc->short_word || !enc->word) {
 		ds_wp_encoder_free(enc);
 		return ds_fail_nomem(err, sizeof *enc->short_word << SHORT_BITS);
 	}
@@ -426,7 +417,7 @@ void ds_wp_encoder_free(struct ds_wp_encoder *enc)
 	for (size_t i = 0; i < PAGES; i++)
 		free(enc->page[i]);
 	free(enc->short_word);
-	free(enc->long_word);
+	free(enc->word);
 	free(enc->norm);
 	free(enc->origin);
 	free(enc->cp);
@@ -603,11 +594,6 @@ static enum ds_status cut_word(struct ds_wp_encoder *enc, const uint8_t *raw, si
 
 /* --- text ---------------------------------------------------------------------------------- */
 
-static int same_key(const uint64_t a[KEY_BYTES / 8], const uint64_t b[KEY_BYTES / 8])
-{
-	return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]));
-}
-
 /* Where tokens go: stored, or only counted. */
 struct sink {
 	struct ds_wp_encoder *enc;
@@ -617,22 +603,8 @@ struct sink {
 	size_t count;
 };
 
-static uint64_t mix(uint64_t key)
-{
-	return key * 0x9E3779B97F4A7C15u;
-}
-
-static uint64_t long_key(uint64_t key[KEY_BYTES / 8], const uint8_t *p, size_t len)
-{
-	memset(key, 0, KEY_BYTES);
-	memcpy(key, p, len);
-	return mix(key[0] ^ mix(key[1] ^ mix(key[2] ^ mix(key[3] + len))));
-}
-
-static inline __attribute__((always_inline)) enum ds_status put(struct sink *sink,
-								const uint32_t *id,
-								const uint8_t *end, size_t n,
-								uint64_t start, struct ds_err *err)
+INLINE enum ds_status put(struct sink *sink, const uint32_t *id, const uint8_t *end, size_t n,
+			  uint64_t start, struct ds_err *err)
 {
 	struct ds_tokens *t = sink->tokens;
 
@@ -673,20 +645,20 @@ static __attribute__((noinline)) enum ds_status put_word(struct sink *sink, cons
 							 size_t len, struct ds_err *err)
 {
 	struct ds_wp_encoder *enc = sink->enc;
-	uint64_t key[KEY_BYTES / 8], start = sink->base + (uint64_t)(p - sink->text);
-	struct long_word *w = NULL;
+	uint64_t key[DS_WORD_BYTES / 8], start = sink->base + (uint64_t)(p - sink->text);
+	struct ds_word *w = NULL;
 
-	if (len <= KEY_BYTES) {
-		w = &enc->long_word[long_key(key, p, len) >> (64 - LONG_BITS)];
-		if (w->n && w->len == len && same_key(w->key, key))
+	if (len <= DS_WORD_BYTES) {
+		w = ds_word_place(enc->word, p, len, key);
+		if (ds_word_is(w, key, len))
 			return put(sink, w->id, w->end, w->n, start, err);
 	}
 	DS_TRY(cut_word(enc, p, len, err));
 	if (len <= 8 && enc->n_piece == 1) {
-		enc->short_word[mix(key[0]) >> (64 - SHORT_BITS)] =
+		enc->short_word[ds_word_mix(key[0]) >> (64 - SHORT_BITS)] =
 			(struct short_word){key[0], enc->piece[0].id, (uint32_t)len};
-	} else if (w && enc->n_piece && enc->n_piece <= LONG_IDS) {
-		memcpy(w->key, key, KEY_BYTES);
+	} else if (w && enc->n_piece && enc->n_piece <= DS_WORD_IDS) {
+		memcpy(w->key, key, DS_WORD_BYTES);
 		w->len = (uint8_t)len;
 		w->n = (uint8_t)enc->n_piece;
 		for (size_t i = 0; i < enc->n_piece; i++) {
@@ -698,10 +670,10 @@ static __attribute__((noinline)) enum ds_status put_word(struct sink *sink, cons
 }
 
 /* A word of 1..8 bytes, as a number. */
-static inline __attribute__((always_inline)) enum ds_status
-put_short(struct sink *sink, const uint8_t *p, uint64_t key, size_t len, struct ds_err *err)
+INLINE enum ds_status put_short(struct sink *sink, const uint8_t *p, uint64_t key, size_t len,
+				struct ds_err *err)
 {
-	const struct short_word *w = &sink->enc->short_word[mix(key) >> (64 - SHORT_BITS)];
+	const struct short_word *w = &sink->enc->short_word[ds_word_mix(key) >> (64 - SHORT_BITS)];
 	uint8_t end = (uint8_t)len;
 
 	if (w->key == key && w->len == len)
@@ -774,8 +746,7 @@ static __attribute__((noinline)) enum ds_status put_next(struct sink *sink, cons
 	return put_short(sink, from, key, (size_t)(p - from), err);
 }
 
-static inline __attribute__((always_inline)) enum ds_status run(struct sink *sink,
-								struct ds_err *err)
+INLINE enum ds_status run(struct sink *sink, struct ds_err *err)
 {
 	const uint8_t *ascii = sink->enc->ascii;
 	const uint8_t *p = sink->text, *end = sink->end;
