@@ -4,7 +4,6 @@
  * The table sizes a file claims are compared with the bytes it has before memory is taken for
  * them, so that memory stays within a small multiple of the file's metadata.
  */
-#define _GNU_SOURCE
 #include "gguf/gguf.h"
 
 #include <stdlib.h>

@@ -162,8 +162,8 @@ static const char *const adds_bos[] = {
 	"llama3",   "llama-v3", "llama-bpe",	"falcon3", "falcon-h1", "pixtral",
 	"midm-2.0", "lfm2",	"jina-v5-nano", "tekken",  "chameleon", NULL,
 };
-/* Hugging Face normalises these to NFC; the keys do not say so. */
-static const char *const composes[] = {"qwen2", "qwen35", "deepseek-r1-qwen", "megrez", NULL};
+/* Hugging Face normalises these to NFC; the keys do not say so.  (qwen35 is not among them.) */
+static const char *const composes[] = {"qwen2", "deepseek-r1-qwen", NULL};
 static const char *const adds_sep[] = {"jina-v1-en", "roberta-bpe", NULL};
 
 static enum ds_status load_bpe(struct ds_tokenizer *tok, const struct ds_gguf *gguf,
