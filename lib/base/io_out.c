@@ -241,8 +241,8 @@ enum ds_status ds_pread_all(int fd, void *bytes, size_t n, uint64_t offset, stru
 		if (k < 0)
 			return ds_fail_errno(err, NULL, "cannot read");
 		if (k == 0)
-			return ds_fail_at(err, DS_ETRUNCATED, NULL, offset, "%zu more bytes expected",
-					  n);
+			return ds_fail_at(err, DS_ETRUNCATED, NULL, offset,
+					  "%zu more bytes expected", n);
 		p += k;
 		offset += (uint64_t)k;
 		n -= (size_t)k;

@@ -29,8 +29,8 @@ static enum ds_status add_segment(struct ds_find *f, uint32_t number, struct ds_
 	if ((s->index.len && s->words.n_passages != info.passages) ||
 	    (v.n && v.n != info.passages))
 		return ds_fail(err, DS_EFORMAT,
-			       "segment %u: %u passages, but %u in its words and %u vectors", number,
-			       info.passages, s->words.n_passages, v.n);
+			       "segment %u: %u passages, but %u in its words and %u vectors",
+			       number, info.passages, s->words.n_passages, v.n);
 	return DS_OK;
 }
 
@@ -47,7 +47,7 @@ enum ds_status ds_find_add_archive(struct ds_find *f, const char *path, struct d
 	    (ds_archive_model(row->archive) != ds_model_id(f->options.model) ||
 	     ds_archive_dims(row->archive) != f->dims))
 		return ds_fail(err, DS_EINVAL,
-			       "its embeddings are of another model (use -m MODEL, or -w for words)");
+			       "its embeddings are of another model: name it with -m, or use -w");
 	for (uint32_t i = 0; i < ds_archive_segments(row->archive); i++) {
 		struct ds_archive_segment info;
 

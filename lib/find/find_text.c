@@ -14,7 +14,8 @@
 static enum ds_status add_document(struct ds_find *f, struct find_document **d_ret,
 				   struct ds_err *err)
 {
-	DS_TRY(ds_grow(&f->document, &f->cap_document, f->n_document + 1, sizeof *f->document, err));
+	DS_TRY(ds_grow(&f->document, &f->cap_document, f->n_document + 1, sizeof *f->document,
+		       err));
 	*d_ret = &f->document[f->n_document++];
 	**d_ret = (struct find_document){0};
 	return DS_OK;
