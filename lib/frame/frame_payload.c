@@ -155,6 +155,8 @@ enum ds_status ds_document_end_put(struct ds_frame_writer *w, uint64_t document,
 
 	if (d->size != DS_SIZE_UNKNOWN)
 		DS_TRY(below(err, &d->size, 1));
+	else if (d->hash)
+		return ds_fail(err, DS_EINVAL, "cannot write a hash of an unknown document");
 	ds_put_u64(head, d->size);
 	ds_put_u64(head + 8, d->hash);
 	return ds_frame_write(w, DS_FRAME_DOCUMENT_END, document, &part, 1, err);
