@@ -13,12 +13,6 @@
 
 #define TITLE_BYTES_MAX 120
 
-/* [p, end): a line without its blanks at both ends; next: where the next line begins (or hi). */
-struct line {
-	const uint8_t *p, *end, *next;
-	size_t indent;
-};
-
 static bool is_digit(uint8_t c)
 {
 	return c >= '0' && c <= '9';
@@ -45,10 +39,11 @@ static bool one_of(uint8_t c, const char *set)
 	return c && strchr(set, c);
 }
 
-static struct line line_at(const uint8_t *p, const uint8_t *hi)
+struct ds_line ds_outline_line(const uint8_t *p, const uint8_t *hi)
 {
 	const uint8_t *newline = memchr(p, '\n', (size_t)(hi - p));
-	struct line l = {.p = p, .end = newline ? newline : hi, .next = newline ? newline + 1 : hi};
+	struct ds_line l = {
+		.p = p, .end = newline ? newline : hi, .next = newline ? newline + 1 : hi};
 
 	while (l.p < l.end && is_space(*l.p))
 		l.p++;
@@ -58,14 +53,14 @@ static struct line line_at(const uint8_t *p, const uint8_t *hi)
 	return l;
 }
 
-static size_t length(const struct line *l)
+static size_t length(const struct ds_line *l)
 {
 	return (size_t)(l->end - l->p);
 }
 
 static bool is_blank_at(const uint8_t *p, const uint8_t *hi)
 {
-	struct line l = line_at(p, hi);
+	struct ds_line l = ds_outline_line(p, hi);
 
 	return length(&l) == 0;
 }
@@ -81,52 +76,47 @@ static size_t run(const uint8_t *p, const uint8_t *end)
 }
 
 /* A line of one punctuation character, at least three times: 0 or that character. */
-static uint8_t rule_char(const struct line *l)
+static uint8_t rule_char(const struct ds_line *l)
 {
 	if (length(l) < 3 || !one_of(*l->p, "=-`:'\"~^_*+#<>.") || run(l->p, l->end) < length(l))
 		return 0;
 	return *l->p;
 }
 
-bool ds_outline_rule(const uint8_t *p, const uint8_t *hi)
+bool ds_outline_rule(const struct ds_line *l)
 {
-	struct line l = line_at(p, hi);
-
-	return l.indent < 4 && rule_char(&l);
+	return l->indent < 4 && rule_char(l);
 }
 
-uint32_t ds_outline_fence(const uint8_t *p, const uint8_t *hi, uint8_t *char_ret)
+uint32_t ds_outline_fence(const struct ds_line *l)
 {
-	struct line l = line_at(p, hi);
 	size_t n;
 
-	if (length(&l) < 3 || (*l.p != '`' && *l.p != '~'))
+	if (length(l) < 3 || (*l->p != '`' && *l->p != '~'))
 		return 0;
-	n = run(l.p, l.end);
+	n = run(l->p, l->end);
 	/* a backtick after the info string makes it inline code */
-	if (n < 3 || (*l.p == '`' && memchr(l.p + n, '`', length(&l) - n)))
+	if (n < 3 || (*l->p == '`' && memchr(l->p + n, '`', length(l) - n)))
 		return 0;
-	*char_ret = *l.p;
 	return (uint32_t)n;
 }
 
-bool ds_outline_item(const uint8_t *p, const uint8_t *hi)
+bool ds_outline_item(const struct ds_line *l)
 {
-	struct line l = line_at(p, hi);
-	const uint8_t *q = l.p;
+	const uint8_t *q = l->p;
 
-	if (length(&l) < 3)
+	if (length(l) < 3 || is_lower(*q | 0x20))
 		return false;
 	if (one_of(*q, "-*+"))
 		return is_space(q[1]);
-	if (length(&l) > 4 && q[0] == 0xE2 && q[1] == 0x80 && (q[2] == 0xA2 || q[2] == 0xA3))
+	if (length(l) > 4 && q[0] == 0xE2 && q[1] == 0x80 && (q[2] == 0xA2 || q[2] == 0xA3))
 		return true; /* bullets */
-	while (q < l.end && is_digit(*q) && q - l.p < 4)
+	while (q < l->end && is_digit(*q) && q - l->p < 4)
 		q++;
-	return q > l.p && l.end - q > 1 && (*q == '.' || *q == ')') && is_space(q[1]);
+	return q > l->p && l->end - q > 1 && (*q == '.' || *q == ')') && is_space(q[1]);
 }
 
-static bool ends_like_prose(const struct line *l)
+static bool ends_like_prose(const struct ds_line *l)
 {
 	static const uint8_t wide[][3] = {
 		{0xE3, 0x80, 0x82}, {0xEF, 0xBC, 0x8C}, {0xEF, 0xBC, 0x9B}, {0xE3, 0x80, 0x81}};
@@ -140,7 +130,7 @@ static bool ends_like_prose(const struct line *l)
 }
 
 /* "1.2 Title", "3 Title", "4. Title" (not an item of a list: the next text is none either). */
-static bool is_numbered(const struct line *l, const uint8_t *hi)
+static bool is_numbered(const struct ds_line *l, const uint8_t *hi)
 {
 	const uint8_t *q = l->p, *after = l->next;
 	unsigned levels = 0;
@@ -163,12 +153,12 @@ static bool is_numbered(const struct line *l, const uint8_t *hi)
 	if (q >= l->end || !(is_upper(*q) || *q >= 0x80))
 		return false;
 	while (after < hi && is_blank_at(after, hi))
-		after = line_at(after, hi).next;
-	return levels > 1 || after >= hi || !is_digit(line_at(after, hi).p[0]);
+		after = ds_outline_line(after, hi).next;
+	return levels > 1 || after >= hi || !is_digit(ds_outline_line(after, hi).p[0]);
 }
 
 /* "Chapter 4", "Anhang B", "ARTICLE IV": a word for a part, then its number. */
-static bool is_part(const struct line *l)
+static bool is_part(const struct ds_line *l)
 {
 	static const char *const word[] = {
 		"chapter", "section", "part",	   "article",  "appendix", "annex",    "book",
@@ -179,8 +169,8 @@ static bool is_part(const struct line *l)
 		size_t n = strlen(word[i]);
 		const uint8_t *q = l->p + n + 1;
 
-		if (length(l) > n + 1 && strncasecmp((const char *)l->p, word[i], n) == 0 &&
-		    l->p[n] == ' ')
+		if (length(l) > n + 1 && (*l->p | 0x20) == *word[i] &&
+		    strncasecmp((const char *)l->p, word[i], n) == 0 && l->p[n] == ' ')
 			return is_digit(*q) ||
 			       (is_upper(*q) && (q + 1 == l->end || !is_lower(q[1])));
 	}
@@ -188,7 +178,7 @@ static bool is_part(const struct line *l)
 }
 
 /* 第四章, 第 12 条: a number between the mark of ordinals and a counter of parts. */
-static bool is_part_cjk(const struct line *l)
+static bool is_part_cjk(const struct ds_line *l)
 {
 	static const char counter[] = "章节節回条條部篇卷編编";
 	const uint8_t *q = l->p + 3;
@@ -204,7 +194,7 @@ static bool is_part_cjk(const struct line *l)
 	return false;
 }
 
-static bool is_capitals(const struct line *l)
+static bool is_capitals(const struct ds_line *l)
 {
 	size_t upper = 0;
 
@@ -217,12 +207,12 @@ static bool is_capitals(const struct line *l)
 }
 
 /* # Title, == Title ==, \section{Title}: needs no neighbour. */
-static bool is_marked(const struct line *l)
+static bool is_marked(const struct ds_line *l)
 {
 	size_t n = run(l->p, l->end);
 	static const char *const command[] = {"\\chapter", "\\section", "\\subsection", "\\part"};
 
-	if (l->indent > 3)
+	if (l->indent > 3 || is_lower(*l->p | 0x20) || rule_char(l))
 		return false;
 	if (*l->p == '#')
 		return n <= 6 && (n == length(l) || is_space(l->p[n]));
@@ -243,33 +233,37 @@ static bool is_marked(const struct line *l)
 	return false;
 }
 
-uint8_t ds_outline_heading(const uint8_t *p, const uint8_t *hi, enum ds_line above)
+/* The lines of a heading at l that needs what is below it: 0, 1, 2 or 3. */
+static uint8_t heading_lines(const struct ds_line *l, const uint8_t *hi, enum ds_above above)
 {
-	struct line l = line_at(p, hi), under;
-	uint8_t over = rule_char(&l);
-	bool after_break = above != DS_LINE_TEXT;
+	struct ds_line under = ds_outline_line(l->next, hi);
+	uint8_t over = rule_char(l);
 
-	if (length(&l) == 0 || length(&l) > TITLE_BYTES_MAX)
-		return 0;
-	if (!over && is_marked(&l))
-		return 1;
-	if (!after_break || l.next >= hi)
-		return 0;
-	under = line_at(l.next, hi);
 	if (over) { /* rule, title, the same rule */
-		struct line third = line_at(under.next, hi);
+		struct ds_line third = ds_outline_line(under.next, hi);
 
-		return length(&under) && length(&under) <= length(&l) && !rule_char(&under) &&
-				       rule_char(&third) == over && length(&third) == length(&l)
-			       ? 3
-			       : 0;
+		if (length(&under) == 0 || length(&under) > length(l) || rule_char(&under) ||
+		    length(&third) != length(l) || rule_char(&third) != over)
+			return 0;
+		return 3;
 	}
 	/* a rule as wide as the title, or one of the two that Markdown takes at any width */
-	if (rule_char(&under) && under.indent < 4 && l.indent < 4 &&
-	    (length(&under) >= length(&l) || *under.p == '=' || *under.p == '-'))
+	if (rule_char(&under) && under.indent < 4 && l->indent < 4 &&
+	    (length(&under) >= length(l) || *under.p == '=' || *under.p == '-'))
 		return 2;
-	if (length(&under) || ends_like_prose(&l))
-		return length(&under) && l.indent == 0 && under.indent > 0 && is_capitals(&l);
-	return (above != DS_LINE_ITEM && is_numbered(&l, hi)) || is_part(&l) || is_part_cjk(&l) ||
-	       is_capitals(&l);
+	if (length(&under)) /* as manuals are printed */
+		return l->indent == 0 && under.indent > 0 && is_capitals(l);
+	if (ends_like_prose(l))
+		return 0;
+	return (above != DS_ABOVE_ITEM && is_numbered(l, hi)) || is_part(l) || is_part_cjk(l) ||
+	       is_capitals(l);
+}
+
+uint8_t ds_outline_heading(const struct ds_line *l, const uint8_t *hi, enum ds_above above)
+{
+	if (length(l) == 0 || length(l) > TITLE_BYTES_MAX)
+		return 0;
+	if (is_marked(l))
+		return 1;
+	return above == DS_ABOVE_TEXT || l->next >= hi ? 0 : heading_lines(l, hi, above);
 }

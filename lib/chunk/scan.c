@@ -49,71 +49,54 @@ static enum ds_status add_mark(struct ds_scan *s, uint64_t pos, enum ds_rank ran
 	return DS_OK;
 }
 
-static const uint8_t *skip_blanks(const uint8_t *p, const uint8_t *hi)
-{
-	while (p < hi && (*p == ' ' || *p == '\t' || *p == '\r' || *p == '\f'))
-		p++;
-	return p;
-}
-
-static bool is_blank(const uint8_t *p, const uint8_t *hi)
-{
-	p = skip_blanks(p, hi);
-	return p == hi || *p == '\n';
-}
-
 /* A line inside a code fence begins: it may close the fence. */
-static enum ds_status fenced_line(struct ds_scan *s, const uint8_t *p, const uint8_t *hi,
-				  struct ds_err *err)
+static enum ds_status fenced_line(struct ds_scan *s, const struct ds_line *l, struct ds_err *err)
 {
-	uint8_t c;
-	uint32_t len = ds_outline_fence(p, hi, &c);
 	enum ds_rank rank = s->blank_lines ? DS_RANK_SENTENCE : DS_RANK_LINE;
+	uint32_t len;
 
-	if (is_blank(p, hi)) {
+	if (l->p == l->end) {
 		s->blank_lines++;
 		return DS_OK;
 	}
 	s->blank_lines = 0;
-	if (len >= s->fence_len && c == s->fence) {
-		const uint8_t *q = skip_blanks(p, hi);
-
-		while (q < hi && *q == c)
-			q++;
-		if (is_blank(q, hi)) {
-			s->fence = 0;
-			s->above = DS_LINE_FENCE_END;
-			return DS_OK;
-		}
+	len = ds_outline_fence(l);
+	if (len >= s->fence_len && *l->p == s->fence && l->p + len == l->end) {
+		s->fence = 0;
+		s->above = DS_ABOVE_FENCE_END;
+		return DS_OK;
 	}
 	return add_mark(s, s->pos, rank, err);
 }
 
 /* The rank of the beginning of an ordinary line that is not blank. */
-static enum ds_rank text_rank(const struct ds_scan *s, const uint8_t *p, const uint8_t *hi)
+static enum ds_rank text_rank(const struct ds_scan *s, const struct ds_line *l)
 {
-	if (s->above == DS_LINE_FENCE_END)
+	switch (s->above) {
+	case DS_ABOVE_FENCE_END:
 		return DS_RANK_FENCE;
-	if (s->above == DS_LINE_BLANK || s->above == DS_LINE_ITEM)
-		return s->blank_lines > 1 || ds_outline_rule(p, hi) ? DS_RANK_GAP
-								    : DS_RANK_PARAGRAPH;
-	return s->sentence_ended || ds_outline_item(p, hi) ? DS_RANK_SENTENCE : DS_RANK_LINE;
+	case DS_ABOVE_BLANK:
+	case DS_ABOVE_ITEM:
+		return s->blank_lines > 1 || ds_outline_rule(l) ? DS_RANK_GAP : DS_RANK_PARAGRAPH;
+	default:
+		return s->sentence_ended || ds_outline_item(l) ? DS_RANK_SENTENCE : DS_RANK_LINE;
+	}
 }
 
-static void blank_line(struct ds_scan *s, const uint8_t *p, const uint8_t *hi)
+static void blank_line(struct ds_scan *s, const struct ds_line *l)
 {
 	s->blank_lines++;
-	if (memchr(p, '\f', (size_t)(skip_blanks(p, hi) - p)))
+	if (memchr(l->p - l->indent, '\f', l->indent))
 		s->blank_lines++; /* a page ends: as good as a wider gap */
-	if (s->above != DS_LINE_NONE)
-		s->above = s->item ? DS_LINE_ITEM : DS_LINE_BLANK;
+	if (s->above != DS_ABOVE_NONE)
+		s->above = s->item ? DS_ABOVE_ITEM : DS_ABOVE_BLANK;
 }
 
-/* An ordinary line begins at p. */
-static enum ds_status text_line(struct ds_scan *s, const uint8_t *p, const uint8_t *hi,
+/* An ordinary line begins. */
+static enum ds_status text_line(struct ds_scan *s, const struct ds_line *l, const uint8_t *hi,
 				struct ds_err *err)
 {
-	uint8_t fence_char, heading_lines = 0;
+	uint8_t heading_lines = 0;
 	uint32_t fence_len;
 	enum ds_rank rank;
 
@@ -121,14 +104,14 @@ static enum ds_status text_line(struct ds_scan *s, const uint8_t *p, const uint8
 		s->heading_left--;
 		return DS_OK;
 	}
-	if (is_blank(p, hi)) {
-		blank_line(s, p, hi);
+	if (l->p == l->end) {
+		blank_line(s, l);
 		return DS_OK;
 	}
-	fence_len = ds_outline_fence(p, hi, &fence_char);
+	fence_len = ds_outline_fence(l);
 	if (!fence_len)
-		heading_lines = ds_outline_heading(p, hi, s->above);
-	rank = fence_len ? DS_RANK_FENCE : heading_lines ? DS_RANK_HEADING : text_rank(s, p, hi);
+		heading_lines = ds_outline_heading(l, hi, s->above);
+	rank = fence_len ? DS_RANK_FENCE : heading_lines ? DS_RANK_HEADING : text_rank(s, l);
 	/* what follows a heading stays with it, be it text, a fence or a heading below it */
 	if (!s->glue || heading_lines)
 		DS_TRY(add_mark(s, s->pos, s->glue ? DS_RANK_LINE : rank, err));
@@ -136,13 +119,13 @@ static enum ds_status text_line(struct ds_scan *s, const uint8_t *p, const uint8
 		/* after a heading the place to cut is before the heading */
 		if (s->n && (s->glue || s->mark[s->n - 1].pos == s->pos))
 			s->mark[s->n - 1].opens_fence = 1;
-		s->fence = fence_char;
+		s->fence = *l->p;
 		s->fence_len = fence_len;
 	}
 	s->glue = heading_lines > 0;
 	s->heading_left = heading_lines ? heading_lines - 1 : 0;
-	s->above = heading_lines ? DS_LINE_HEADING : DS_LINE_TEXT;
-	s->item = ds_outline_item(p, hi);
+	s->above = heading_lines ? DS_ABOVE_HEADING : DS_ABOVE_TEXT;
+	s->item = ds_outline_item(l);
 	s->blank_lines = 0;
 	return DS_OK;
 }
@@ -218,10 +201,12 @@ enum ds_status ds_scan_run(struct ds_scan *s, const struct ds_window *w, struct 
 			const uint8_t *p = w->data + (s->pos - w->base);
 			const uint8_t *hi = bound(p, end, DS_SCAN_AHEAD);
 
+			struct ds_line l = ds_outline_line(p, hi);
+
 			if (s->fence)
-				DS_TRY(fenced_line(s, p, hi, err));
+				DS_TRY(fenced_line(s, &l, err));
 			else
-				DS_TRY(text_line(s, p, hi, err));
+				DS_TRY(text_line(s, &l, hi, err));
 			s->line_start = false;
 			s->sentence_ended = false;
 		}

@@ -34,13 +34,13 @@ struct ds_mark {
 };
 
 /* What a line was, for the one below it; ITEM: blank, after an item of a list. */
-enum ds_line {
-	DS_LINE_NONE,
-	DS_LINE_BLANK,
-	DS_LINE_ITEM,
-	DS_LINE_TEXT,
-	DS_LINE_HEADING,
-	DS_LINE_FENCE_END,
+enum ds_above {
+	DS_ABOVE_NONE,
+	DS_ABOVE_BLANK,
+	DS_ABOVE_ITEM,
+	DS_ABOVE_TEXT,
+	DS_ABOVE_HEADING,
+	DS_ABOVE_FENCE_END,
 };
 
 struct ds_scan {
@@ -49,7 +49,7 @@ struct ds_scan {
 	bool sentence_ended;  /* the line above ends with a sentence */
 	bool item;	      /* the last line that was not blank is an item of a list */
 	bool glue;	      /* only headings and blank lines since the last heading began */
-	uint8_t above;	      /* enum ds_line of the line above */
+	uint8_t above;	      /* enum ds_above */
 	uint8_t heading_left; /* lines that still belong to the heading above */
 	uint32_t blank_lines;
 	uint8_t fence; /* '`' or '~' inside a code fence, else 0 */
@@ -87,14 +87,21 @@ size_t ds_sentence_stop(const uint8_t *lo, const uint8_t *p, const uint8_t *hi, 
 
 /* outline.c: */
 
-/* The lines of the heading that begins at p (0: none), lines over and under the title included;
+/* A line without the blanks around it; empty: p == end. */
+struct ds_line {
+	const uint8_t *p, *end;
+	const uint8_t *next; /* the line below, or the end of what may be seen */
+	size_t indent;
+};
+struct ds_line ds_outline_line(const uint8_t *p, const uint8_t *hi);
+/* The lines of the heading that begins with l (0: none), lines over and under the title included;
  * above: what the line before it was.  hi bounds what may be seen. */
-uint8_t ds_outline_heading(const uint8_t *p, const uint8_t *hi, enum ds_line above);
-/* The line at p is only punctuation of one kind, as under or over a title. */
-bool ds_outline_rule(const uint8_t *p, const uint8_t *hi);
-/* The line at p is an item of a list. */
-bool ds_outline_item(const uint8_t *p, const uint8_t *hi);
-/* The length of the run of ` or ~ that makes the line at p a fence, and its character; else 0. */
-uint32_t ds_outline_fence(const uint8_t *p, const uint8_t *hi, uint8_t *char_ret);
+uint8_t ds_outline_heading(const struct ds_line *l, const uint8_t *hi, enum ds_above above);
+/* The line is only punctuation of one kind, as under or over a title. */
+bool ds_outline_rule(const struct ds_line *l);
+/* The line is an item of a list. */
+bool ds_outline_item(const struct ds_line *l);
+/* The length of the run of ` or ~ that makes the line a fence; else 0. */
+uint32_t ds_outline_fence(const struct ds_line *l);
 
 #endif
