@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
+#include "base/paths.h"
 #include "chunk/chunk.h"
 #include "cli.h"
 #include "frame/frame.h"
@@ -337,7 +338,7 @@ static enum ds_status open_model(struct chunk *c, struct ds_err *err)
 		cli_note(&c->cli, "model %s", ds_model_describe(c->model));
 	} else {
 		if (!path) {
-			DS_TRY(ds_model_builtin_path(builtin, sizeof builtin, err));
+			DS_TRY(ds_builtin_path(builtin, sizeof builtin, err));
 			path = builtin;
 		}
 		DS_TRY(ds_tokenizer_open(&c->tok, path, err));

@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "config.h"
+#include "base/paths.h"
 #include "model/arch.h"
 #include "model/bert.h"
 
@@ -106,7 +106,7 @@ enum ds_status ds_model_open(struct ds_model **model_ret, const char *path, stru
 	enum ds_status st;
 
 	if (!path) {
-		DS_TRY(ds_model_builtin_path(builtin, sizeof builtin, err));
+		DS_TRY(ds_builtin_path(builtin, sizeof builtin, err));
 		path = builtin;
 	}
 	model = ds_alloc_zero(1, sizeof *model);
@@ -133,31 +133,6 @@ void ds_model_close(struct ds_model *model)
 	ds_safetensors_close(&model->st);
 	free(model->path);
 	free(model);
-}
-
-enum ds_status ds_model_builtin_path(char *path_ret, size_t size, struct ds_err *err)
-{
-	static const char *const beside[] = {"/../share/ds/ds-static.gguf",
-					     "/../share/ds-static.gguf"};
-	char exe[2048];
-	ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-	char *slash;
-
-	if (n > 0) {
-		exe[n] = 0;
-		slash = strrchr(exe, '/');
-		*(slash ? slash : exe) = 0;
-		for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) {
-			snprintf(path_ret, size, "%s%s", exe, beside[i]);
-			if (access(path_ret, R_OK) == 0)
-				return DS_OK;
-		}
-	}
-	snprintf(path_ret, size, "%s/ds-static.gguf", DS_DATADIR);
-	if (access(path_ret, R_OK) == 0)
-		return DS_OK;
-	return ds_fail_at(err, DS_EIO, path_ret, DS_NO_OFFSET,
-			  "the built-in model is not there (name another with -m or DS_MODEL)");
 }
 
 const struct ds_tokenizer *ds_model_tokenizer(const struct ds_model *model)

@@ -19,8 +19,6 @@ struct ds_embedder;
  * model. */
 enum ds_status ds_model_open(struct ds_model **model_ret, const char *path, struct ds_err *err);
 void ds_model_close(struct ds_model *model);
-/* The path of the built-in model: share/ beside the program's folder, or DS_DATADIR. */
-enum ds_status ds_model_builtin_path(char *path_ret, size_t size, struct ds_err *err);
 
 const struct ds_tokenizer *ds_model_tokenizer(const struct ds_model *model);
 /* Fingerprint of weights, settings and vocabulary. */
