@@ -33,8 +33,9 @@ enum ds_status ds_embedder_new(struct ds_embedder **emb_ret, const struct ds_mod
 			       struct ds_pool *pool, struct ds_err *err);
 /*
  * One normalised vector a text into out [n][dims].  A text longer than the context is embedded as
- * the mean of its windows, weighted by their tokens.  A text without tokens gives zeros.  The bytes
- * of a result do not depend on n, the other texts, threads or the instruction set.
+ * the mean of its windows, weighted by their tokens.  A text without tokens (static: known ones)
+ * gives zeros.  The bytes of a result do not depend on n, the other texts, threads or the
+ * instruction set.
  */
 enum ds_status ds_embed(struct ds_embedder *emb, const struct ds_part *texts, size_t n, float *out,
 			struct ds_err *err);
