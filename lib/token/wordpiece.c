@@ -152,6 +152,11 @@ int ds_wp_continues(const struct ds_wp *wp, uint32_t id)
 	return wp->continues[id];
 }
 
+unsigned ds_wp_flags(const struct ds_wp *wp)
+{
+	return wp->source.flags;
+}
+
 uint32_t ds_wp_find(const struct ds_wp *wp, const void *bytes, size_t n)
 {
 	return n ? lookup(wp, bytes, n, 0, hash_of(bytes, n, 0)) : DS_NO_TOKEN;

@@ -47,6 +47,8 @@ void ds_wp_free(struct ds_wp *wp);
 int ds_wp_continues(const struct ds_wp *wp, uint32_t id);
 /* The token's text without the mark of its style. */
 struct ds_str ds_wp_text(const struct ds_wp *wp, uint32_t id);
+/* DS_WP_ bits it was built with. */
+unsigned ds_wp_flags(const struct ds_wp *wp);
 /* The token that begins a word with exactly these (normalised) bytes, or DS_NO_TOKEN. */
 uint32_t ds_wp_find(const struct ds_wp *wp, const void *bytes, size_t n);
 
