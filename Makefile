@@ -34,7 +34,7 @@ lib := $(BUILD)/libds.a
 # The pipe tools stay small: only what works on archives or models pulls these in, and static
 # linking takes no object that is not used.
 LIBS = -lzstd -lxxhash -lutf8proc -ljansson -lpcre2-8 -lsodium -lm
-BLAS_TOOLS := $(BUILD)/ds-distill
+BLAS_TOOLS := $(BUILD)/ds-distill $(BUILD)/tests/test_model_pca $(BUILD)/tests/test_model_student
 $(BLAS_TOOLS): LIBS += -lopenblas
 
 .PHONY: all
