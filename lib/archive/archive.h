@@ -78,6 +78,9 @@ void ds_archive_abort(struct ds_archive_writer *w);
 
 /* path "-": standard input, by way of a temporary file.  One thread uses an archive at a time. */
 enum ds_status ds_archive_open(struct ds_archive **a_ret, const char *path, struct ds_err *err);
+/* What is left of a stream, by way of a temporary file; in is borrowed during the call. */
+enum ds_status ds_archive_open_stream(struct ds_archive **a_ret, struct ds_in *in,
+				      struct ds_err *err);
 void ds_archive_close(struct ds_archive *a);
 /* Whether bytes (the first of a file, n of them) begin an archive. */
 int ds_archive_probe(const void *bytes, size_t n);

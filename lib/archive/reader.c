@@ -7,19 +7,17 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-/* The map of a pipe: its bytes in an unlinked file. */
-static enum ds_status map_stdin(struct ds_archive *a, struct ds_err *err)
+/* The map of a stream: its bytes in an unlinked file. */
+static enum ds_status map_stream(struct ds_archive *a, struct ds_in *in, struct ds_err *err)
 {
-	static uint8_t bytes[1 << 16];
-	struct ds_in in;
+	uint8_t bytes[1 << 16];
 	char path[64];
 	uint64_t at = 0;
 	size_t got;
 
 	DS_TRY(ds_spill_open(&a->spill, err));
-	DS_TRY(ds_in_open(&in, "-", err));
 	for (;;) {
-		DS_TRY(ds_in_read(&in, bytes, sizeof bytes, &got, err));
+		DS_TRY(ds_in_read(in, bytes, sizeof bytes, &got, err));
 		if (got == 0)
 			break;
 		DS_TRY(ds_pwrite_all(a->spill, bytes, got, at, err));
@@ -28,7 +26,7 @@ static enum ds_status map_stdin(struct ds_archive *a, struct ds_err *err)
 	snprintf(path, sizeof path, "/proc/self/fd/%d", a->spill);
 	DS_TRY(ds_map_open(&a->map, path, err));
 	free(a->map.path);
-	a->map.path = strdup("(stdin)");
+	a->map.path = strdup(in->name);
 	return a->map.path ? DS_OK : ds_fail_nomem(err, sizeof path);
 }
 
@@ -183,7 +181,8 @@ static enum ds_status read_all_tables(struct ds_archive *a, struct ds_err *err)
 	return count_records(a, err);
 }
 
-enum ds_status ds_archive_open(struct ds_archive **a_ret, const char *path, struct ds_err *err)
+static enum ds_status open_either(struct ds_archive **a_ret, const char *path, struct ds_in *in,
+				  struct ds_err *err)
 {
 	struct ds_archive *a = ds_alloc_zero(1, sizeof *a);
 	enum ds_status st;
@@ -193,10 +192,7 @@ enum ds_status ds_archive_open(struct ds_archive **a_ret, const char *path, stru
 	a->spill = -1;
 	a->cached_block = UINT64_MAX;
 	ds_arena_init(&a->names);
-	if (!path || strcmp(path, "-") == 0)
-		st = map_stdin(a, err);
-	else
-		st = ds_map_open(&a->map, path, err);
+	st = in ? map_stream(a, in, err) : ds_map_open(&a->map, path, err);
 	if (st == DS_OK)
 		st = read_all_tables(a, err);
 	if (st != DS_OK)
@@ -204,6 +200,22 @@ enum ds_status ds_archive_open(struct ds_archive **a_ret, const char *path, stru
 	else
 		*a_ret = a;
 	return st;
+}
+
+enum ds_status ds_archive_open_stream(struct ds_archive **a_ret, struct ds_in *in,
+				      struct ds_err *err)
+{
+	return open_either(a_ret, NULL, in, err);
+}
+
+enum ds_status ds_archive_open(struct ds_archive **a_ret, const char *path, struct ds_err *err)
+{
+	struct ds_in in;
+
+	if (path && strcmp(path, "-") != 0)
+		return open_either(a_ret, path, NULL, err);
+	DS_TRY(ds_in_open(&in, "-", err));
+	return open_either(a_ret, NULL, &in, err);
 }
 
 void ds_archive_close(struct ds_archive *a)

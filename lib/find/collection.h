@@ -65,7 +65,8 @@ enum ds_status ds_find_add_text(struct ds_find *f, const char *path, struct ds_i
 				struct ds_err *err);
 enum ds_status ds_find_add_frames(struct ds_find *f, struct ds_in *in, struct ds_err *err);
 /* Every segment of an archive. */
-enum ds_status ds_find_add_archive(struct ds_find *f, const char *path, struct ds_err *err);
+enum ds_status ds_find_add_archive(struct ds_find *f, const char *path, struct ds_in *in,
+				   struct ds_err *err);
 
 /* The bytes [start, end) of the document that a hit lies in, appended to buf. */
 enum ds_status ds_find_read(struct ds_find *f, const struct ds_search_hit *h, uint64_t start,

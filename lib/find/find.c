@@ -73,8 +73,8 @@ static enum ds_status add_stream(struct ds_find *f, const char *path, struct ds_
 	size_t got;
 
 	DS_TRY(ds_in_peek(in, 64, &first, &got, err));
-	if (ds_archive_probe(first, got) && in->fd != 0)
-		return ds_find_add_archive(f, path, err);
+	if (ds_archive_probe(first, got))
+		return ds_find_add_archive(f, path, in, err);
 	if (ds_frame_probe(first, got))
 		return ds_find_add_frames(f, in, err);
 	return ds_find_add_text(f, path, in, err);

@@ -1,6 +1,8 @@
 /* find_archive.c - archives as segments of a collection, searched as they are stored */
 #include "find/collection.h"
 
+#include <unistd.h>
+
 static enum ds_status add_segment(struct ds_find *f, uint32_t number, struct ds_err *err)
 {
 	struct ds_archive *a = f->archive[f->n_archive - 1].archive;
@@ -34,14 +36,16 @@ static enum ds_status add_segment(struct ds_find *f, uint32_t number, struct ds_
 	return DS_OK;
 }
 
-enum ds_status ds_find_add_archive(struct ds_find *f, const char *path, struct ds_err *err)
+enum ds_status ds_find_add_archive(struct ds_find *f, const char *path, struct ds_in *in,
+				   struct ds_err *err)
 {
 	struct find_archive *row;
 
 	DS_TRY(ds_grow(&f->archive, &f->cap_archive, f->n_archive + 1, sizeof *f->archive, err));
 	row = &f->archive[f->n_archive];
-	row->path = path;
-	DS_TRY(ds_archive_open(&row->archive, path, err));
+	row->path = in->name;
+	DS_TRY(in->fd == STDIN_FILENO ? ds_archive_open_stream(&row->archive, in, err)
+				      : ds_archive_open(&row->archive, path, err));
 	f->n_archive++;
 	if (f->options.mode != DS_SEARCH_WORDS && ds_archive_model(row->archive) &&
 	    (ds_archive_model(row->archive) != ds_model_id(f->options.model) ||
