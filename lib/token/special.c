@@ -6,6 +6,7 @@
 #include <utf8proc.h>
 
 #include "base/mem.h"
+#include "base/unicode.h"
 #include "base/utf8.h"
 #include "token/token.h"
 
@@ -144,9 +145,7 @@ static int is_word_char(uint32_t cp)
 
 static int is_white(uint32_t cp)
 {
-	return (cp >= 9 && cp <= 13) || cp == ' ' || cp == 0x85 || cp == 0xA0 || cp == 0x1680 ||
-	       (cp >= 0x2000 && cp <= 0x200A) || cp == 0x2028 || cp == 0x2029 || cp == 0x202F ||
-	       cp == 0x205F || cp == 0x3000;
+	return (ds_unicode_class(cp) & DS_UC_SPACE) != 0;
 }
 
 /* The code point that ends at p > start. */

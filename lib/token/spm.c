@@ -412,9 +412,11 @@ static enum ds_status put_bytes(struct ds_spm_encoder *enc, const uint8_t *piece
 
 /* The symbols of raw[0..n), n <= UINT32_MAX / 2: its characters.  A space comes first if prefix.
  * The piece with spaces for U+2581 is returned. */
-static enum ds_status symbols(struct ds_spm_encoder *enc, const uint8_t *raw, size_t n, bool prefix,
+static enum ds_status symbols(struct ds_spm_encoder *enc, const struct ds_part *text, bool prefix,
 			      const uint8_t **piece_ret, uint32_t *count_ret, struct ds_err *err)
 {
+	const uint8_t *raw = text->bytes;
+	size_t n = text->len;
 	bool copy = prefix || memmem(raw, n, "\xE2\x96\x81", META_BYTES);
 	uint32_t count = 0, len = 0, cp;
 
@@ -457,7 +459,7 @@ static enum ds_status encode_piece(struct ds_spm_encoder *enc, const uint8_t *ra
 
 	enc->out.n = 0;
 	enc->n_heap = 0;
-	DS_TRY(symbols(enc, raw, n, prefix, &piece, &count, err));
+	DS_TRY(symbols(enc, &(struct ds_part){raw, n}, prefix, &piece, &count, err));
 	for (uint32_t i = 0; i + 1 < count; i++)
 		DS_TRY(consider(enc, piece, i, i + 1, err));
 	DS_TRY(merge(enc, piece, err));

@@ -14,7 +14,7 @@
 #include <utf8proc.h>
 
 #include "base/utf8.h"
-#include "token/bert_classes.h"
+#include "token/bert_chars.h"
 #include "token/wordcache.h"
 
 /* --- vocabulary ---------------------------------------------------------------------------- */
@@ -241,128 +241,6 @@ void ds_wp_free(struct ds_wp *wp)
 	free(wp);
 }
 
-/* --- character classes --------------------------------------------------------------------- */
-
-enum class {
-	UNSEEN, /* not computed yet */
-	WORD,
-	ALONE, /* punctuation or CJK: a word by itself */
-	SPACE,
-	DROP,	     /* leaves nothing behind */
-	REORDER = 8, /* with WORD: a mark that survives and may move before the one before it */
-};
-
-static char ascii_class(uint32_t c)
-{
-	if (c == 0x7F || (c < ' ' && c != '\t' && c != '\n' && c != '\r'))
-		return 'C';
-	if (c <= ' ' || (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z'))
-		return 0;
-	return 'P';
-}
-
-/* 'M', 'C', 'P' or 0. */
-static char bert_class(uint32_t cp)
-{
-	size_t low = 0, high = sizeof bert_classes / sizeof bert_classes[0];
-
-	if (cp < 0x80)
-		return ascii_class(cp);
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (cp > bert_classes[mid].last)
-			low = mid + 1;
-		else if (cp < bert_classes[mid].first)
-			high = mid;
-		else
-			return bert_classes[mid].class;
-	}
-	return 0;
-}
-
-/* The property White_Space. */
-static int is_space(uint32_t cp)
-{
-	return (cp >= 9 && cp <= 13) || cp == ' ' || cp == 0x85 || cp == 0xA0 || cp == 0x1680 ||
-	       (cp >= 0x2000 && cp <= 0x200A) || cp == 0x2028 || cp == 0x2029 || cp == 0x202F ||
-	       cp == 0x205F || cp == 0x3000;
-}
-
-/* The blocks as Hugging Face writes them (0x2B920 stands there for 0x2B820). */
-static int is_cjk(uint32_t cp)
-{
-	return (cp >= 0x4E00 && cp <= 0x9FFF) || (cp >= 0x3400 && cp <= 0x4DBF) ||
-	       (cp >= 0x20000 && cp <= 0x2A6DF) || (cp >= 0x2A700 && cp <= 0x2B73F) ||
-	       (cp >= 0x2B740 && cp <= 0x2B81F) || (cp >= 0x2B920 && cp <= 0x2CEAF) ||
-	       (cp >= 0xF900 && cp <= 0xFAFF) || (cp >= 0x2F800 && cp <= 0x2FA1F);
-}
-
-#define DECOMPOSED_MAX 8
-
-/* What cp becomes, at most DECOMPOSED_MAX code points; their number. */
-static unsigned map_char(unsigned flags, uint32_t cp, uint32_t out[DECOMPOSED_MAX])
-{
-	utf8proc_int32_t parts[DECOMPOSED_MAX];
-	utf8proc_ssize_t n = 1;
-	unsigned kept = 0;
-	int boundary = 0;
-
-	parts[0] = (utf8proc_int32_t)cp;
-	if ((flags & DS_WP_ACCENTS) && cp >= 0x80)
-		n = utf8proc_decompose_char((utf8proc_int32_t)cp, parts, DECOMPOSED_MAX,
-					    UTF8PROC_DECOMPOSE, &boundary);
-	if (n < 1 || n > DECOMPOSED_MAX) {
-		parts[0] = (utf8proc_int32_t)cp;
-		n = 1;
-	}
-	for (utf8proc_ssize_t i = 0; i < n; i++) {
-		uint32_t c = (uint32_t)parts[i];
-
-		if ((flags & DS_WP_ACCENTS) && bert_class(c) == 'M')
-			continue;
-		if (!(flags & DS_WP_LOWER)) {
-			out[kept++] = c;
-		} else if (c == 0x130 && kept + 1 < DECOMPOSED_MAX) {
-			/* the one character whose lower case is two */
-			out[kept++] = 'i';
-			out[kept++] = 0x307;
-		} else {
-			out[kept++] = (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
-		}
-	}
-	return kept;
-}
-
-static uint8_t classify(unsigned flags, uint32_t cp)
-{
-	uint32_t out[DECOMPOSED_MAX];
-	uint8_t class = WORD;
-	unsigned n;
-
-	if (cp == DS_UTF8_INVALID)
-		cp = 0xFFFD;
-	/* before white space: U+0085 is both, and dropped */
-	if ((flags & DS_WP_CLEAN) && (cp == 0xFFFD || bert_class(cp) == 'C'))
-		return DROP;
-	if (is_space(cp))
-		return SPACE;
-	if ((flags & DS_WP_CJK) && is_cjk(cp))
-		return ALONE;
-	n = map_char(flags, cp, out);
-	if (n == 0)
-		return DROP;
-	if (n == 1 && is_space(out[0]))
-		return SPACE;
-	if (n == 1 && bert_class(out[0]) == 'P')
-		return ALONE;
-	if (flags & DS_WP_ACCENTS)
-		for (unsigned i = 0; i < n; i++)
-			if (utf8proc_get_property((utf8proc_int32_t)out[i])->combining_class)
-				class |= REORDER;
-	return class;
-}
-
 /* --- the word caches ----------------------------------------------------------------------- */
 
 /* Words of up to 8 raw bytes that are one token: most of a text. */
@@ -410,7 +288,7 @@ enum ds_status ds_wp_encoder_new(struct ds_wp_encoder **enc_ret, const struct ds
 		return ds_fail_nomem(err, sizeof *enc->short_word << SHORT_BITS);
 	}
 	for (uint32_t c = 0; c < 0x80; c++)
-		enc->ascii[c] = classify(wp->source.flags, c);
+		enc->ascii[c] = ds_bert_classify(wp->source.flags, c);
 	*enc_ret = enc;
 	return DS_OK;
 }
@@ -441,11 +319,11 @@ static uint8_t class_of(struct ds_wp_encoder *enc, uint32_t cp)
 	if (!page) {
 		page = ds_alloc_zero(PAGE_CHARS, 1);
 		if (!page) /* slower, not wrong */
-			return classify(enc->wp->source.flags, cp);
+			return ds_bert_classify(enc->wp->source.flags, cp);
 		enc->page[cp / PAGE_CHARS] = page;
 	}
-	if (page[cp % PAGE_CHARS] == UNSEEN)
-		page[cp % PAGE_CHARS] = classify(enc->wp->source.flags, cp);
+	if (page[cp % PAGE_CHARS] == DS_BERT_UNSEEN)
+		page[cp % PAGE_CHARS] = ds_bert_classify(enc->wp->source.flags, cp);
 	return page[cp % PAGE_CHARS];
 }
 
@@ -496,8 +374,8 @@ static enum ds_status normalise_marks(struct ds_wp_encoder *enc, const uint8_t *
 				      size_t *len_ret, size_t *chars_ret, struct ds_err *err)
 {
 	unsigned flags = enc->wp->source.flags;
-	uint32_t cp[REORDER_CHARS_MAX + DECOMPOSED_MAX], out[DECOMPOSED_MAX], c;
-	size_t origin[REORDER_CHARS_MAX + DECOMPOSED_MAX], k = 0, len = 0, chars = 0;
+	uint32_t cp[REORDER_CHARS_MAX + DS_BERT_MAPPED_MAX], out[DS_BERT_MAPPED_MAX], c;
+	size_t origin[REORDER_CHARS_MAX + DS_BERT_MAPPED_MAX], k = 0, len = 0, chars = 0;
 	int boundary = 0;
 
 	for (size_t at = 0; at < n && k < REORDER_CHARS_MAX;) {
@@ -505,17 +383,18 @@ static enum ds_status normalise_marks(struct ds_wp_encoder *enc, const uint8_t *
 		utf8proc_ssize_t m;
 
 		at += ds_utf8_decode(raw + at, raw + n, &c);
-		if ((class_of(enc, c) & 7) == DROP && (c > 0x10FFFF || bert_class(c) != 'M'))
+		if ((class_of(enc, c) & 7) == DS_BERT_DROP &&
+		    (c > 0x10FFFF || ds_bert_class(c) != 'M'))
 			continue;
 		m = utf8proc_decompose_char((utf8proc_int32_t)c, (utf8proc_int32_t *)cp + k,
-					    DECOMPOSED_MAX, UTF8PROC_DECOMPOSE, &boundary);
-		for (utf8proc_ssize_t i = 0; i < m && i < DECOMPOSED_MAX; i++)
+					    DS_BERT_MAPPED_MAX, UTF8PROC_DECOMPOSE, &boundary);
+		for (utf8proc_ssize_t i = 0; i < m && i < DS_BERT_MAPPED_MAX; i++)
 			origin[k++] = from;
 	}
 	reorder(cp, origin, k);
-	DS_TRY(reserve_norm(enc, 0, k * DECOMPOSED_MAX * 4, err));
+	DS_TRY(reserve_norm(enc, 0, k * DS_BERT_MAPPED_MAX * 4, err));
 	for (size_t i = 0; i < k; i++) {
-		unsigned m = map_char(flags, cp[i], out);
+		unsigned m = ds_bert_map(flags, cp[i], out);
 
 		chars += m;
 		for (unsigned j = 0; j < m; j++)
@@ -532,15 +411,15 @@ static enum ds_status normalise(struct ds_wp_encoder *enc, const uint8_t *raw, s
 {
 	const struct ds_wp_source *source = &enc->wp->source;
 	size_t len = 0, chars = 0;
-	uint32_t out[DECOMPOSED_MAX], cp;
+	uint32_t out[DS_BERT_MAPPED_MAX], cp;
 
-	DS_TRY(reserve_norm(enc, 0, (n < 1024 ? n : 1024) + DECOMPOSED_MAX * 4, err));
+	DS_TRY(reserve_norm(enc, 0, (n < 1024 ? n : 1024) + DS_BERT_MAPPED_MAX * 4, err));
 	for (size_t at = 0; at < n && chars <= source->word_chars_max;) {
 		size_t from = at;
 		uint8_t class;
 		unsigned m;
 
-		if (raw[at] < 0x80 && enc->ascii[raw[at]] == WORD) {
+		if (raw[at] < 0x80 && enc->ascii[raw[at]] == DS_BERT_WORD) {
 			uint8_t c = raw[at++];
 
 			if (c >= 'A' && c <= 'Z' && (source->flags & DS_WP_LOWER))
@@ -553,13 +432,13 @@ static enum ds_status normalise(struct ds_wp_encoder *enc, const uint8_t *raw, s
 		}
 		at += ds_utf8_decode(raw + at, raw + n, &cp);
 		class = class_of(enc, cp);
-		if (class == DROP)
+		if (class == DS_BERT_DROP)
 			continue;
-		if (class & REORDER)
+		if (class & DS_BERT_REORDER)
 			return normalise_marks(enc, raw, n, len_ret, chars_ret, err);
-		m = map_char(source->flags, cp > 0x10FFFF ? 0xFFFD : cp, out);
+		m = ds_bert_map(source->flags, cp > 0x10FFFF ? 0xFFFD : cp, out);
 		chars += m;
-		DS_TRY(reserve_norm(enc, len, DECOMPOSED_MAX * 4, err));
+		DS_TRY(reserve_norm(enc, len, DS_BERT_MAPPED_MAX * 4, err));
 		for (unsigned i = 0; i < m; i++)
 			len = put_char(enc, len, out[i], from);
 	}
@@ -698,7 +577,7 @@ static inline uint64_t not_alnum(uint64_t v)
 	return (~(is_letter | is_digit) | v) & EACH(0x80);
 }
 
-/* The end of what begins at p with class WORD: further word characters and dropped ones. */
+/* The end of what begins at p with class DS_BERT_WORD: further word characters and dropped ones. */
 static const uint8_t *word_end(struct ds_wp_encoder *enc, const uint8_t *p, const uint8_t *end,
 			       int only_dropped)
 {
@@ -707,15 +586,15 @@ static const uint8_t *word_end(struct ds_wp_encoder *enc, const uint8_t *p, cons
 		unsigned n = 1;
 		uint32_t cp;
 
-		if (class == WORD && !only_dropped) {
+		if (class == DS_BERT_WORD && !only_dropped) {
 			p++;
 			continue;
 		}
-		if (class == UNSEEN) {
+		if (class == DS_BERT_UNSEEN) {
 			n = ds_utf8_decode(p, end, &cp);
 			class = class_of(enc, cp) & 7;
 		}
-		if (class != DROP && (class != WORD || only_dropped))
+		if (class != DS_BERT_DROP && (class != DS_BERT_WORD || only_dropped))
 			break;
 		p += n;
 	}
@@ -732,18 +611,18 @@ static __attribute__((noinline)) enum ds_status put_next(struct sink *sink, cons
 	uint64_t key = 0;
 	uint32_t cp;
 
-	if (class == UNSEEN) {
+	if (class == DS_BERT_UNSEEN) {
 		p += ds_utf8_decode(p, sink->end, &cp);
 		class = class_of(enc, cp) & 7;
 	} else {
 		p++;
 	}
-	if (class == WORD)
+	if (class == DS_BERT_WORD)
 		p = word_end(enc, p, sink->end, 0);
-	else if (class == ALONE && p < sink->end && *p >= 0x80)
+	else if (class == DS_BERT_ALONE && p < sink->end && *p >= 0x80)
 		p = word_end(enc, p, sink->end, 1);
 	*p_io = p;
-	if (class != WORD && class != ALONE)
+	if (class != DS_BERT_WORD && class != DS_BERT_ALONE)
 		return DS_OK;
 	if (p - from > 8)
 		return put_word(sink, from, (size_t)(p - from), err);
@@ -760,7 +639,7 @@ INLINE enum ds_status run(struct sink *sink, struct ds_err *err)
 		uint64_t v, stop;
 		size_t len;
 
-		if (ascii[*p] == SPACE) {
+		if (ascii[*p] == DS_BERT_SPACE) {
 			p++;
 			continue;
 		}
@@ -769,9 +648,10 @@ INLINE enum ds_status run(struct sink *sink, struct ds_err *err)
 			stop = not_alnum(v);
 			len = stop ? (size_t)__builtin_ctzll(stop) / 8 : 8;
 			/* punctuation is a word of one byte */
-			len += len == 0 && ascii[*p] == ALONE;
-			if (len && ascii[p[len]] != UNSEEN && ascii[p[len]] != DROP &&
-			    (ascii[p[len]] != WORD || ascii[*p] == ALONE)) {
+			len += len == 0 && ascii[*p] == DS_BERT_ALONE;
+			if (len && ascii[p[len]] != DS_BERT_UNSEEN &&
+			    ascii[p[len]] != DS_BERT_DROP &&
+			    (ascii[p[len]] != DS_BERT_WORD || ascii[*p] == DS_BERT_ALONE)) {
 				DS_TRY(put_short(sink, p, v & UINT64_MAX >> (64 - 8 * len), len,
 						 err));
 				p += len;
@@ -819,7 +699,7 @@ size_t ds_wp_cut(const struct ds_wp *wp, const void *text, size_t n)
 		uint8_t a = t[p - 1], b = t[p];
 
 		if (a > ' ' && a < 0x7F && (b == ' ' || b == '\n' || (b > ' ' && b < 0x7F)) &&
-		    (ascii_class(a) || ascii_class(b) || b <= ' '))
+		    (ds_bert_class(a) || ds_bert_class(b) || b <= ' '))
 			return p;
 		if ((wp->source.flags & DS_WP_CJK) && between_ideographs(t, p, n))
 			return p;
