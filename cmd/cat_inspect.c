@@ -4,7 +4,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "archive/archive.h"
 #include "frame/json.h"
 #include "gguf/gguf.h"
 #include "gguf/types.h"
@@ -138,6 +140,64 @@ static enum ds_status inspect_gguf(const char *path, bool verbose, struct ds_err
 	return DS_OK;
 }
 
+static void archive_part(const char *name, uint64_t bytes)
+{
+	printf("  %-12s %14" PRIu64 "\n", name, bytes);
+}
+
+static enum ds_status archive_members(struct ds_archive *a, struct ds_err *err)
+{
+	for (uint64_t i = 0; i < ds_archive_members(a); i++) {
+		struct ds_archive_member m;
+
+		DS_TRY(ds_archive_member(a, i, &m, err));
+		printf("  document %14" PRIu64 " bytes %8" PRIu64 " passages  ", m.document.size,
+		       m.chunks);
+		fwrite(m.document.name, 1, m.document.name_len, stdout);
+		printf("\n");
+	}
+	return DS_OK;
+}
+
+static enum ds_status inspect_archive(const char *path, bool verbose, struct ds_err *err)
+{
+	struct ds_archive_totals t;
+	enum ds_status st = DS_OK;
+	struct ds_archive *a;
+
+	DS_TRY(ds_archive_open(&a, path, err));
+	ds_archive_totals(a, &t);
+	printf("%s: archive, %" PRIu64 " documents, %" PRIu64 " bytes of %" PRIu64 "\n", path,
+	       t.documents, t.file_bytes, t.text_bytes);
+	printf("  %-12s %14s\n", "part", "bytes");
+	archive_part("text", t.block_bytes);
+	archive_part("dictionaries", t.dictionary_bytes);
+	archive_part("vectors", t.vector_bytes);
+	archive_part("words", t.word_bytes);
+	printf("  passages: %" PRIu64 "\n", t.passages);
+	if (ds_archive_model(a))
+		printf("  embeddings: %" PRIu32 " dims, model %016" PRIx64 "\n", ds_archive_dims(a),
+		       ds_archive_model(a));
+	if (verbose)
+		st = archive_members(a, err);
+	ds_archive_close(a);
+	return st;
+}
+
+/* Models and archives are mapped: standard input must be a file, which is opened again. */
+static enum ds_status inspect_mapped(const struct cli *cli, const struct ds_in *in,
+				     enum cat_kind kind, struct ds_err *err)
+{
+	const char *path = in->fd > 2 ? in->name : "/dev/stdin";
+	struct stat st;
+
+	if (fstat(in->fd, &st) != 0 || !S_ISREG(st.st_mode))
+		return ds_fail_at(err, DS_EUNSUPPORTED, in->name, DS_NO_OFFSET,
+				  "models and archives cannot be described from a pipe");
+	return kind == CAT_IN_GGUF ? inspect_gguf(path, cli->verbose, err)
+				   : inspect_archive(path, cli->verbose, err);
+}
+
 void cat_inspect(struct cli *cli, const char *path, bool recover)
 {
 	enum ds_status st;
@@ -148,8 +208,8 @@ void cat_inspect(struct cli *cli, const char *path, bool recover)
 	st = ds_in_open(&in, path, &err);
 	if (st == DS_OK) {
 		st = cat_probe(&in, &kind, &err);
-		if (st == DS_OK && kind == CAT_IN_GGUF)
-			st = inspect_gguf(path, cli->verbose, &err);
+		if (st == DS_OK && (kind == CAT_IN_GGUF || kind == CAT_IN_ARCHIVE))
+			st = inspect_mapped(cli, &in, kind, &err);
 		else if (st == DS_OK)
 			st = inspect_frames(cli, &in, kind, recover, &err);
 		ds_in_close(&in);

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
+#include "archive/archive.h"
 #include "base/cursor.h"
 #include "base/utf8.h"
 #include "frame/json.h"
@@ -31,7 +32,7 @@ enum ds_status cat_probe(struct ds_in *in, enum cat_kind *kind_ret, struct ds_er
 	/* no more than needed, for the writer may be waiting for us */
 	*kind_ret = CAT_IN_TEXT;
 	DS_TRY(ds_in_peek(in, 1, &p, &n, err));
-	if (n == 0 || !memchr("\xf7\x93G{", p[0], 4))
+	if (n == 0 || !memchr("\xf7\x93\xd5G{", p[0], 5))
 		return DS_OK;
 	DS_TRY(ds_in_peek(in, 8, &p, &n, err));
 	if (ds_frame_probe(p, n))
@@ -40,6 +41,8 @@ enum ds_status cat_probe(struct ds_in *in, enum cat_kind *kind_ret, struct ds_er
 		*kind_ret = CAT_IN_NPY;
 	else if (n >= 4 && memcmp(p, "GGUF", 4) == 0)
 		*kind_ret = CAT_IN_GGUF;
+	else if (ds_archive_probe(p, n))
+		*kind_ret = CAT_IN_ARCHIVE;
 	else if (is_json(p, n))
 		*kind_ret = CAT_IN_JSONL;
 	return DS_OK;
@@ -93,7 +96,6 @@ static enum ds_status source_frames(struct cli *cli, struct ds_in *in, bool reco
 struct json_taker {
 	struct cat_sink *sink;
 	uint64_t frames, documents;
-	bool announced; /* there were document lines since the last end line */
 };
 
 static enum ds_status take_json(void *arg, const struct ds_frame *f, struct ds_err *err)
@@ -104,7 +106,6 @@ static enum ds_status take_json(void *arg, const struct ds_frame *f, struct ds_e
 	if (f->type != DS_FRAME_END) {
 		t->frames++;
 		t->documents += f->type == DS_FRAME_DOCUMENT;
-		t->announced |= f->type == DS_FRAME_DOCUMENT;
 		return cat_sink_take(t->sink, f, err);
 	}
 	frames = ds_get_u64(f->payload);
@@ -131,7 +132,7 @@ static enum ds_status source_json(struct cli *cli, struct ds_in *in, struct cat_
 	s->lenient = s->join.lenient = false;
 	while ((st = ds_json_next(&r, &w, err)) == DS_OK)
 		cli_progress(cli, in->name, r.offset, 0);
-	if (st == DS_END && taker.announced)
+	if (st == DS_END && r.announced)
 		st = ds_fail_at(err, DS_ETRUNCATED, in->name, r.offset,
 				"input ends without an end line; its writer did not finish");
 	ds_json_reader_fini(&r);

@@ -26,6 +26,12 @@ struct ds_json_reader {
 	uint64_t offset; /* of the next line in the input */
 	uint64_t line;	 /* number of the last line read, from 1 */
 	bool ended;	 /* in has no more bytes */
+	bool announced;	 /* document lines since the last end line: another must follow */
+	/* lines whose "doc" is a name instead of a number: one document while the name is the same
+	 */
+	bool named;
+	struct ds_buf name;
+	uint64_t named_doc;
 };
 void ds_json_reader_init(struct ds_json_reader *r, struct ds_in *in);
 /*

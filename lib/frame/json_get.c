@@ -20,6 +20,7 @@ struct object {
 	struct ds_err *err;
 	uint64_t doc;
 	struct ds_frame_writer *w;
+	struct ds_json_reader *reader;
 	struct ds_buf bytes[2]; /* of strings in base64 */
 	struct ds_buf items, ends, logprobs;
 };
@@ -143,6 +144,7 @@ static enum ds_status get_document(struct object *o)
 	d.mode = (uint32_t)mode;
 	if (mtime && !json_is_integer(mtime))
 		return expected(o, "mtime_ns", "an integer");
+	o->reader->announced = true;
 	d.mtime_ns = mtime ? json_integer_value(mtime) : 0;
 	return ds_document_put(o->w, o->doc, &d, o->err);
 }
@@ -347,6 +349,7 @@ static enum ds_status get_end(struct object *o)
 
 	DS_TRY(count(o, "frames", &frames));
 	DS_TRY(count(o, "documents", &documents));
+	o->reader->announced = false;
 	ds_put_u64(totals, frames);
 	ds_put_u64(totals + 16, documents);
 	return ds_frame_write(o->w, DS_FRAME_END, 0, &part, 1, o->err);
@@ -387,6 +390,41 @@ static const char *guess_type(const struct object *o)
 	return json_object_get(o->json, "text") ? "text" : NULL;
 }
 
+static enum ds_status end_named(struct ds_json_reader *r, struct ds_frame_writer *w,
+				struct ds_err *err)
+{
+	struct ds_document_end e = {.size = DS_SIZE_UNKNOWN};
+
+	if (!r->named)
+		return DS_OK;
+	r->named = false;
+	return ds_document_end_put(w, r->named_doc++, &e, err);
+}
+
+/* "doc" is a number, or a name: then a document with that name begins where it changes. */
+static enum ds_status get_doc(struct object *o)
+{
+	json_t *v = json_object_get(o->json, "doc");
+	struct ds_document d = {.name = json_string_value(v), .size = DS_SIZE_UNKNOWN};
+	struct ds_json_reader *r = o->reader;
+
+	if (!d.name) {
+		DS_TRY(end_named(r, o->w, o->err));
+		return count(o, "doc", &o->doc);
+	}
+	d.name_len = json_string_length(v);
+	if (!r->named || r->name.len != d.name_len ||
+	    (d.name_len && memcmp(r->name.data, d.name, d.name_len) != 0)) {
+		DS_TRY(end_named(r, o->w, o->err));
+		r->name.len = 0;
+		DS_TRY(ds_buf_append(&r->name, d.name, d.name_len, o->err));
+		DS_TRY(ds_document_put(o->w, r->named_doc, &d, o->err));
+		r->named = true;
+	}
+	o->doc = r->named_doc;
+	return DS_OK;
+}
+
 static enum ds_status get_frame(struct object *o)
 {
 	json_t *type = json_object_get(o->json, "type");
@@ -394,17 +432,17 @@ static enum ds_status get_frame(struct object *o)
 
 	if (!name)
 		return expected(o, "type", "the name of a frame type");
-	DS_TRY(count(o, "doc", &o->doc));
+	DS_TRY(get_doc(o));
 	for (size_t i = 0; i < sizeof getters / sizeof *getters; i++)
 		if (strcmp(name, getters[i].type) == 0)
 			return getters[i].get(o);
 	return expected(o, "type", "the name of a frame type");
 }
 
-static enum ds_status parse_line(const char *line, size_t n, struct ds_frame_writer *w,
-				 uint64_t *at_ret, struct ds_err *err)
+static enum ds_status parse_line(struct ds_json_reader *r, const char *line, size_t n,
+				 struct ds_frame_writer *w, uint64_t *at_ret, struct ds_err *err)
 {
-	struct object o = {.err = err, .w = w};
+	struct object o = {.err = err, .w = w, .reader = r};
 	json_error_t wrong;
 	enum ds_status st;
 
@@ -435,6 +473,7 @@ void ds_json_reader_init(struct ds_json_reader *r, struct ds_in *in)
 void ds_json_reader_fini(struct ds_json_reader *r)
 {
 	ds_buf_fini(&r->buf);
+	ds_buf_fini(&r->name);
 	r->in = NULL;
 }
 
@@ -514,9 +553,11 @@ enum ds_status ds_json_next(struct ds_json_reader *r, struct ds_frame_writer *w,
 	do {
 		begin = r->offset;
 		st = next_line(r, &line, &n, err);
+		if (st == DS_END && r->named)
+			return end_named(r, w, err);
 		DS_TRY(st);
 	} while (blank(line, n));
-	st = parse_line(line, n, w, &at, err);
+	st = parse_line(r, line, n, w, &at, err);
 	if (st != DS_OK)
 		add_place(r, begin + at, err);
 	return st;

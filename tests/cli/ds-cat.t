@@ -27,6 +27,23 @@ $ ds-cat --format jsonl
 > {"type":"document_end","doc":1,"size":null,"hash":"0000000000000000"}
 > {"type":"end","frames":6,"documents":2}
 
+$ ds-cat --format jsonl | cut -c 1-45
+< {"doc":"a","embedding":[0.5]}
+< {"doc":"a","embedding":[0.25]}
+< {"doc":"b","text":"x"}
+< {"doc":3,"text":"y"}
+> {"type":"document","doc":0,"name":"a","size":
+> {"type":"embedding","doc":0,"index":0,"start"
+> {"type":"embedding","doc":0,"index":0,"start"
+> {"type":"document_end","doc":0,"size":null,"h
+> {"type":"document","doc":1,"name":"b","size":
+> {"type":"text","doc":1,"start":0,"text":"x"}
+> {"type":"document_end","doc":1,"size":null,"h
+> {"type":"document","doc":2,"name":"","size":n
+> {"type":"text","doc":2,"start":0,"text":"y"}
+> {"type":"document_end","doc":2,"size":null,"h
+> {"type":"end","frames":10,"documents":3}
+
 $ ds-cat --format text
 < {"embedding":[0.5,-1]}
 < {"embedding":[1e-45,0]}
