@@ -12,19 +12,20 @@
 #include "base/mem.h"
 
 #define CUT_LATIN (DS_CUT_SPACE | DS_CUT_PUNCT | DS_CUT_QUOTE)
+#define CUT_WORDS (CUT_LATIN | DS_CUT_LETTER)
 
 enum { NONE, GPT2, SMOLLM, LLAMA3, QWEN2, QWEN35, DEEPSEEK3, DEEPSEEK_LLM, DEEPSEEK_CODER, FALCON,
        DEFAULT, LINES };
 
 static const struct ds_pretok pretoks[] = {
 	[NONE] = {.name = "none", .split = ds_split_none},
-	[GPT2] = {.name = "gpt-2", .split = ds_split_gpt2, .cut = CUT_LATIN},
-	[SMOLLM] = {.name = "smollm", .split = ds_split_smollm, .cut = CUT_LATIN},
-	[LLAMA3] = {.name = "llama-bpe", .split = ds_split_llama3, .cut = CUT_LATIN | DS_CUT_CJK},
-	[QWEN2] = {.name = "qwen2", .split = ds_split_qwen2, .cut = CUT_LATIN | DS_CUT_CJK},
-	[QWEN35] = {.name = "qwen35", .split = ds_split_qwen35, .cut = CUT_LATIN | DS_CUT_CJK},
+	[GPT2] = {.name = "gpt-2", .split = ds_split_gpt2, .cut = CUT_WORDS},
+	[SMOLLM] = {.name = "smollm", .split = ds_split_smollm, .cut = CUT_WORDS},
+	[LLAMA3] = {.name = "llama-bpe", .split = ds_split_llama3, .cut = CUT_WORDS | DS_CUT_CJK},
+	[QWEN2] = {.name = "qwen2", .split = ds_split_qwen2, .cut = CUT_WORDS | DS_CUT_CJK},
+	[QWEN35] = {.name = "qwen35", .split = ds_split_qwen35, .cut = CUT_WORDS | DS_CUT_CJK},
 	[DEEPSEEK3] = {.name = "deepseek-v3", .split = ds_split_deepseek3,
-		       .cut = CUT_LATIN | DS_CUT_CJK},
+		       .cut = CUT_WORDS | DS_CUT_CJK},
 	[DEEPSEEK_LLM] = {.name = "deepseek-llm", .n_levels = 6, .cut = DS_CUT_SPACE,
 			  .level = {{.find = ds_find_line_end}, {.find = ds_find_cased},
 				    {.find = ds_find_punct_llm}, {.find = ds_find_space_end},
@@ -309,6 +310,18 @@ static bool cjk_mark_after(const uint8_t *text, size_t p, size_t n)
 	       cp == 0xFF1F;
 }
 
+/* The character that ends before p is a letter. */
+static bool letter_before(const uint8_t *text, size_t p)
+{
+	size_t start = p - 1;
+	uint32_t cp;
+
+	while (start > 0 && p - start < 4 && (text[start] & 0xC0) == 0x80)
+		start--;
+	return ds_utf8_decode(text + start, text + p, &cp) == p - start &&
+	       (ds_unicode_class(cp) & DS_UC_L);
+}
+
 static bool may_cut(const uint8_t *text, size_t p, size_t n, unsigned cut)
 {
 	uint8_t before = text[p - 1], after = text[p];
@@ -324,6 +337,8 @@ static bool may_cut(const uint8_t *text, size_t p, size_t n, unsigned cut)
 			return cut & DS_CUT_SPACE;
 		return cut & DS_CUT_PUNCT;
 	}
+	if (before >= 0x80 && (after == ' ' || (after >= '\t' && after <= '\r')))
+		return (cut & DS_CUT_LETTER) && letter_before(text, p);
 	return (cut & DS_CUT_CJK) && after >= 0xE3 && cjk_letter_before(text, p) &&
 	       cjk_mark_after(text, p, n);
 }
@@ -332,7 +347,8 @@ static bool may_cut(const uint8_t *text, size_t p, size_t n, unsigned cut)
  * In every pattern of these families an ASCII letter ends its pretoken when no letter or mark
  * follows, whatever came before and comes after, and what follows starts a match of its own in
  * every pass: nothing looks behind, and the passes before the one that cuts here have no match
- * across.  The same holds for a Chinese character before a CJK mark.
+ * across.  The same holds for a Chinese character before a CJK mark, and, where words are \p{L}+,
+ * for any letter before white space.
  */
 size_t ds_pretok_cut(const struct ds_pretok *pre, const void *text, size_t n)
 {

@@ -32,13 +32,14 @@ struct ds_pretok_level {
 };
 
 /* What surely ends a pretoken, for ds_pretok_cut(): the byte before is an ASCII letter (or, with
- * CUT_CJK, a CJK letter), the byte after is one of these. */
+ * CUT_CJK, a CJK letter, with CUT_LETTER any letter), the byte after is one of these. */
 enum {
 	DS_CUT_NEVER = 0,
 	DS_CUT_SPACE = 1, /* ASCII white space */
 	DS_CUT_PUNCT = 2, /* other ASCII that is no letter and no apostrophe */
 	DS_CUT_QUOTE = 4, /* the apostrophe */
 	DS_CUT_CJK = 8,	  /* U+4E00..U+9FA5 before U+3001, U+3002, U+FF01, U+FF0C, U+FF1B, U+FF1F */
+	DS_CUT_LETTER = 32, /* ASCII white space, after a letter of any script */
 	DS_CUT_LINE = 16, /* only after a line feed, before something else */
 };
 

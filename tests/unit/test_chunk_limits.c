@@ -8,7 +8,9 @@
 #include "base/utf8.h"
 #include "chunk/chunk.h"
 
+#ifndef VOCABULARY
 #define VOCABULARY "share/ds-static.gguf"
+#endif
 
 static struct ds_tokenizer *tok;
 
@@ -62,6 +64,13 @@ static void make_text(struct ds_buf *buf, size_t n, unsigned kind)
 		"word. Next ",
 		"\0",
 		"unbrokenunbrokenunbroken",
+		"слово ",
+		"Ещё. ",
+		"नमस्ते ",
+		"שלום ",
+		"한국어 ",
+		"e\xcc\x81 ",
+		" \xcc\x81",
 	};
 	size_t n_pieces = sizeof piece / sizeof *piece;
 
