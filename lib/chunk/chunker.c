@@ -165,16 +165,33 @@ enum ds_status ds_chunker_push(struct ds_chunker *c, const void *bytes, size_t n
 	return DS_OK;
 }
 
+static bool is_far(const struct ds_cut *cut, uint64_t tokens, uint64_t pos)
+{
+	return cut->tokens >= tokens || cut->pos >= pos;
+}
+
 /* How far the text must be known to decide the chunk at start; false: more bytes are needed. */
 static bool find_horizon(struct ds_chunker *c)
 {
 	const struct ds_counter *k = &c->counter;
 	uint64_t tokens = ds_counter_estimate(k, c->start) + 2 * (uint64_t)c->limit + SLACK_TOKENS;
+	uint64_t pos = c->start + 2 * c->bytes_max;
+	/* some cuts more: the estimate at a place needs the one after it, for one */
 	size_t i = ds_counter_cut_before(k, c->start) + 2 * DS_COUNTER_AHEAD;
 
-	/* the estimate at start needs the cut after it */
-	while (i < k->n && k->cut[i].tokens < tokens && k->cut[i].pos < c->start + 2 * c->bytes_max)
-		i++;
+	if (i < k->n && !is_far(&k->cut[i], tokens, pos)) {
+		size_t high = k->n;
+
+		while (high - i > 1) {
+			size_t mid = i + (high - i) / 2;
+
+			if (is_far(&k->cut[mid], tokens, pos))
+				high = mid;
+			else
+				i = mid;
+		}
+		i = high;
+	}
 	c->at_end = i >= k->n;
 	if (c->at_end && !c->window.last)
 		return false;
@@ -287,6 +304,22 @@ static const uint8_t fill_min[2][DS_RANK_HEADING + 1] = {
 	{[DS_RANK_LINE] = 4, [DS_RANK_SENTENCE] = 4},
 };
 
+/* The index of the first mark at or after pos. */
+static size_t first_mark(const struct ds_chunker *c, uint64_t pos)
+{
+	size_t low = 0, high = c->scan.n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (c->scan.mark[mid].pos < pos)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
 /* The best mark in (covered, last], where all marks fit; -1 when there is none. */
 static ptrdiff_t best_mark(const struct ds_chunker *c, ptrdiff_t last)
 {
@@ -355,8 +388,8 @@ static ptrdiff_t first_heading(const struct ds_chunker *c, ptrdiff_t last)
 {
 	const struct ds_mark *mark = c->scan.mark;
 
-	for (ptrdiff_t i = 0; i <= last; i++)
-		if (mark[i].pos > c->covered && mark[i].rank == DS_RANK_HEADING)
+	for (ptrdiff_t i = (ptrdiff_t)first_mark(c, c->covered + 1); i <= last; i++)
+		if (mark[i].rank == DS_RANK_HEADING)
 			return i;
 	return -1;
 }
@@ -382,11 +415,9 @@ static enum ds_status last_fitting(struct ds_chunker *c, struct span *s, ptrdiff
 				   struct ds_err *err)
 {
 	const struct ds_mark *mark = c->scan.mark;
-	ptrdiff_t i = (ptrdiff_t)c->scan.n - 1;
+	ptrdiff_t i = (ptrdiff_t)first_mark(c, s->bound + 1) - 1;
 	bool ok;
 
-	while (i >= 0 && mark[i].pos > s->bound)
-		i--;
 	for (; i >= 0 && mark[i].pos > s->reach; i--) {
 		DS_TRY(fits(c, mark[i].pos, s, &ok, err));
 		if (ok)
@@ -547,8 +578,8 @@ static enum ds_status choose_start(struct ds_chunker *c, uint64_t end, uint64_t 
 		low = c->start + 1;
 	if (end - low > c->bytes_max / 2)
 		low = end - c->bytes_max / 2;
-	for (size_t i = 0; i < c->scan.n && mark[i].pos < end && room; i++) {
-		if (mark[i].pos < low || mark[i].rank < DS_RANK_SENTENCE)
+	for (size_t i = first_mark(c, low); i < c->scan.n && mark[i].pos < end && room; i++) {
+		if (mark[i].rank < DS_RANK_SENTENCE)
 			continue;
 		DS_TRY(overlap_fits(c, mark[i].pos, end, room, &ok, err));
 		if (ok && c->overlap_tokens * 2 >= room) {

@@ -199,6 +199,25 @@ static enum ds_status token_end(struct ds_counter *c, struct ds_reach *r, uint64
 	return DS_OK;
 }
 
+/* The last cut from the head on that is within limit and bound, with no forced cut between. */
+static size_t last_within(const struct ds_counter *c, const struct ds_reach *r)
+{
+	uint64_t tokens_max = r->limit - c->head_tokens + c->head_cut.tokens;
+	size_t low = ds_counter_cut_before(c, c->head_cut.pos), high = c->n;
+
+	while (high - low > 1) {
+		size_t mid = low + (high - low) / 2;
+		const struct ds_cut *cut = &c->cut[mid];
+
+		if (cut->tokens <= tokens_max && cut->pos <= r->bound &&
+		    cut->hard == c->head_cut.hard)
+			low = mid;
+		else
+			high = mid;
+	}
+	return low;
+}
+
 enum ds_status ds_counter_reach(struct ds_counter *c, struct ds_reach *r, struct ds_err *err)
 {
 	uint64_t have = 0, from = r->start;
@@ -206,16 +225,11 @@ enum ds_status ds_counter_reach(struct ds_counter *c, struct ds_reach *r, struct
 
 	DS_TRY(find_head(c, r->start, err));
 	if (c->head_exact && c->head_tokens <= r->limit && c->head_cut.pos <= r->bound) {
-		for (i = ds_counter_cut_before(c, c->head_cut.pos); i < c->n; i++) {
-			const struct ds_cut *cut = &c->cut[i];
-			uint64_t sum = c->head_tokens + cut->tokens - c->head_cut.tokens;
-
-			if (cut->hard != c->head_cut.hard || cut->pos > r->bound || sum > r->limit)
-				break;
-			from = cut->pos;
-			have = sum;
-		}
-		r->over = i < c->n && c->cut[i].pos < r->bound ? c->cut[i].pos : r->bound;
+		i = last_within(c, r);
+		from = c->cut[i].pos;
+		have = c->head_tokens + c->cut[i].tokens - c->head_cut.tokens;
+		r->over =
+			i + 1 < c->n && c->cut[i + 1].pos < r->bound ? c->cut[i + 1].pos : r->bound;
 		return token_end(c, r, from, have, err);
 	}
 	/* no cut in sight: more and more text until it holds enough tokens */

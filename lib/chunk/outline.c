@@ -166,11 +166,15 @@ static bool is_part(const struct ds_line *l)
 		"partie",  "annexe",  "capítulo",  "capitolo", "parte",	   "hoofdstuk"};
 
 	for (size_t i = 0; i < sizeof word / sizeof *word; i++) {
-		size_t n = strlen(word[i]);
-		const uint8_t *q = l->p + n + 1;
+		const uint8_t *q;
+		size_t n;
 
-		if (length(l) > n + 1 && (*l->p | 0x20) == *word[i] &&
-		    strncasecmp((const char *)l->p, word[i], n) == 0 && l->p[n] == ' ')
+		if ((*l->p | 0x20) != *word[i])
+			continue;
+		n = strlen(word[i]);
+		q = l->p + n + 1;
+		if (length(l) > n + 1 && strncasecmp((const char *)l->p, word[i], n) == 0 &&
+		    l->p[n] == ' ')
 			return is_digit(*q) ||
 			       (is_upper(*q) && (q + 1 == l->end || !is_lower(q[1])));
 	}

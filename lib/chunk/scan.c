@@ -130,21 +130,31 @@ static enum ds_status text_line(struct ds_scan *s, const struct ds_line *l, cons
 	return DS_OK;
 }
 
+typedef uint8_t vec __attribute__((vector_size(16)));
+
+/* Whether 16 bytes hold nothing that may matter in ASCII text. */
+static bool is_dull(const uint8_t *p)
+{
+	uint64_t any[2];
+	vec v, hit;
+
+	memcpy(&v, p, sizeof v);
+	hit = (vec)(v == '\n') | (vec)(v == '.') | (vec)(v == '!') | (vec)(v == '?') | (v & 0x80);
+	memcpy(any, &hit, sizeof any);
+	return (any[0] | any[1]) == 0;
+}
+
 /* The next byte at or after p that may matter. */
 static const uint8_t *skip_dull(const uint8_t *p, const uint8_t *end)
 {
 	const uint8_t *class = ds_sentence_byte;
 
-	while (end - p >= 4) {
-		if (class[p[0]])
-			return p;
-		if (class[p[1]])
-			return p + 1;
-		if (class[p[2]])
-			return p + 2;
-		if (class[p[3]])
-			return p + 3;
-		p += 4;
+	while (end - p >= 16) {
+		if (!is_dull(p))
+			for (int i = 0; i < 16; i++)
+				if (class[p[i]])
+					return p + i;
+		p += 16;
 	}
 	while (p < end && !class[*p])
 		p++;

@@ -10,6 +10,7 @@
 #include <strings.h>
 #include <utf8proc.h>
 
+#include "base/unicode.h"
 #include "base/utf8.h"
 #include "chunk/abbrev.h"
 
@@ -155,29 +156,12 @@ static const uint8_t *skip_blanks(const uint8_t *p, const uint8_t *hi)
 
 static bool is_letter(uint32_t cp)
 {
-	if (cp < 0x80)
-		return (cp | 0x20) >= 'a' && (cp | 0x20) <= 'z';
-	if (cp == DS_UTF8_INVALID)
-		return false;
-	switch (utf8proc_category((utf8proc_int32_t)cp)) {
-	case UTF8PROC_CATEGORY_LU:
-	case UTF8PROC_CATEGORY_LL:
-	case UTF8PROC_CATEGORY_LT:
-	case UTF8PROC_CATEGORY_LM:
-	case UTF8PROC_CATEGORY_LO:
-	case UTF8PROC_CATEGORY_MN:
-		return true;
-	default:
-		return false;
-	}
+	return ds_unicode_class(cp) & (DS_UC_L | DS_UC_M);
 }
 
 static bool is_lower(uint32_t cp)
 {
-	if (cp < 0x80)
-		return cp >= 'a' && cp <= 'z';
-	return cp != DS_UTF8_INVALID &&
-	       utf8proc_category((utf8proc_int32_t)cp) == UTF8PROC_CATEGORY_LL;
+	return ds_unicode_class(cp) & DS_UC_LOWER;
 }
 
 static bool is_digit(uint32_t cp)
@@ -234,6 +218,10 @@ static void word_before(struct word *w, const uint8_t *lo, const uint8_t *dot)
 
 	*w = (struct word){0};
 	while (p > lo && dot - p < WORD_BYTES_MAX) {
+		if (p[-1] < 0x80 && is_letter(p[-1])) {
+			p--;
+			continue;
+		}
 		q = char_before(lo, p);
 		if (ds_utf8_decode(q, p, &cp) != (unsigned)(p - q) ||
 		    !(is_letter(cp) || is_digit(cp) || cp == '.'))
