@@ -7,6 +7,7 @@
 #include "base/unicode.h"
 #include "base/utf8.h"
 #include "token/bert_classes.h"
+#include "token/normal.h"
 #include "token/wordpiece.h"
 
 static char ascii_class(uint32_t c)
@@ -55,21 +56,11 @@ static int is_cjk(uint32_t cp)
 /* What cp becomes, at most DS_BERT_MAPPED_MAX code points; their number. */
 unsigned ds_bert_map(unsigned flags, uint32_t cp, uint32_t out[DS_BERT_MAPPED_MAX])
 {
-	utf8proc_int32_t parts[DS_BERT_MAPPED_MAX];
-	utf8proc_ssize_t n = 1;
-	unsigned kept = 0;
-	int boundary = 0;
+	uint32_t parts[DS_NORM_PARTS_MAX] = {cp};
+	unsigned n = flags & DS_WP_ACCENTS ? ds_norm_decompose(cp, parts) : 1, kept = 0;
 
-	parts[0] = (utf8proc_int32_t)cp;
-	if ((flags & DS_WP_ACCENTS) && cp >= 0x80)
-		n = utf8proc_decompose_char((utf8proc_int32_t)cp, parts, DS_BERT_MAPPED_MAX,
-					    UTF8PROC_DECOMPOSE, &boundary);
-	if (n < 1 || n > DS_BERT_MAPPED_MAX) {
-		parts[0] = (utf8proc_int32_t)cp;
-		n = 1;
-	}
-	for (utf8proc_ssize_t i = 0; i < n; i++) {
-		uint32_t c = (uint32_t)parts[i];
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t c = parts[i];
 
 		if ((flags & DS_WP_ACCENTS) && ds_bert_class(c) == 'M')
 			continue;
@@ -110,7 +101,7 @@ uint8_t ds_bert_classify(unsigned flags, uint32_t cp)
 		return DS_BERT_ALONE;
 	if (flags & DS_WP_ACCENTS)
 		for (unsigned i = 0; i < n; i++)
-			if (utf8proc_get_property((utf8proc_int32_t)out[i])->combining_class)
+			if (ds_norm_combining(out[i]))
 				class |= DS_BERT_REORDER;
 	return class;
 }

@@ -11,6 +11,7 @@
 #include <utf8proc.h>
 
 #include "base/utf8.h"
+#include "token/norm_ranges.h"
 
 /* One step at work. */
 struct work {
@@ -70,31 +71,68 @@ static enum ds_status replace(struct work *w, size_t to, const void *bytes, size
 
 /* --- Unicode normal forms ------------------------------------------------------------------ */
 
-/* Characters that no normal form touches and that never join the one before: what texts are made
- * of.  Latin-1, Cyrillic, ideographs. */
-static bool inert(uint32_t cp, bool compose)
+/* 'M', 'D' or 0, as in norm_ranges. */
+static char norm_class(uint32_t cp)
 {
-	return cp < 0x80 || (cp >= 0x4E00 && cp <= 0x9FFF) ||
-	       (cp >= 0x3001 && cp <= 0x303F && cp != 0x3030 && !(cp >= 0x302A && cp <= 0x302F) &&
-		cp < 0x3036) ||
-	       (compose && ((cp >= 0xC0 && cp < 0x132) || (cp >= 0x400 && cp < 0x483) ||
-			    (cp >= 0xAC00 && cp <= 0xD7A3)));
+	size_t low = 0, high = sizeof norm_ranges / sizeof norm_ranges[0];
+
+	/* most of what is not ASCII in texts: ideographs */
+	if (cp < 0xA0 || (cp >= 0x4E00 && cp <= 0x9FFF))
+		return 0;
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (cp > norm_ranges[mid].last)
+			low = mid + 1;
+		else if (cp < norm_ranges[mid].first)
+			high = mid;
+		else
+			return norm_ranges[mid].class;
+	}
+	return 0;
 }
 
-/* Whether a cluster begins here whatever stands before: a starter that composes with nothing on
- * its left.  Marks (Mn, Mc) and the vowels and finals of Hangul may. */
-static bool begins(uint32_t cp)
+int ds_norm_combining(uint32_t cp)
+{
+	return norm_class(cp) == 'M' ? utf8proc_get_property((utf8proc_int32_t)cp)->combining_class
+				     : 0;
+}
+
+unsigned ds_norm_decompose(uint32_t cp, uint32_t out[DS_NORM_PARTS_MAX])
+{
+	utf8proc_int32_t parts[DS_NORM_PARTS_MAX];
+	utf8proc_ssize_t n = 0;
+	int boundary = 0;
+
+	if (norm_class(cp))
+		n = utf8proc_decompose_char((utf8proc_int32_t)cp, parts, DS_NORM_PARTS_MAX,
+					    UTF8PROC_DECOMPOSE, &boundary);
+	if (n < 1 || n > DS_NORM_PARTS_MAX) {
+		out[0] = cp;
+		return 1;
+	}
+	for (utf8proc_ssize_t i = 0; i < n; i++)
+		out[i] = (uint32_t)parts[i];
+	return (unsigned)n;
+}
+
+/* Characters that decompose and are composed again at once: Latin, Cyrillic, Hangul. */
+static bool stays(uint32_t cp, char class, bool compose)
+{
+	return !class || (compose && class == 'D' &&
+			  ((cp >= 0xC0 && cp < 0x132) || (cp >= 0x400 && cp < 0x500) ||
+			   (cp >= 0xAC00 && cp <= 0xD7A3)));
+}
+
+/* Whether utf8proc would treat a character that Unicode 9.0 does not know. */
+static bool newer(uint32_t cp, char class)
 {
 	const utf8proc_property_t *p;
 
-	if (cp > 0x10FFFF || cp < 0x300)
-		return true;
-	p = utf8proc_get_property((utf8proc_int32_t)cp);
-	if (p->combining_class || p->category == UTF8PROC_CATEGORY_MN ||
-	    p->category == UTF8PROC_CATEGORY_MC)
+	if (class || cp < 0x300 || cp > 0x10FFFF)
 		return false;
-	return !(cp >= 0x1160 && cp <= 0x11FF) && !(cp >= 0xFFA0 && cp <= 0xFFDC) &&
-	       !(cp >= 0xFF9E && cp <= 0xFF9F);
+	p = utf8proc_get_property((utf8proc_int32_t)cp);
+	return p->combining_class || p->decomp_seqindex != UINT16_MAX;
 }
 
 static enum ds_status put_cluster(struct work *w, size_t to, unsigned options, struct ds_err *err)
@@ -133,36 +171,40 @@ static enum ds_status put_cluster(struct work *w, size_t to, unsigned options, s
 	return st;
 }
 
+/* The end of the characters from at on that may join or pass what stands before them. */
+static size_t skip_marks(const struct work *w, size_t at)
+{
+	while (at < w->n && w->in[at] >= 0x80) {
+		uint32_t cp;
+		unsigned k = ds_utf8_decode(w->in + at, w->in + w->n, &cp);
+
+		if (cp > 0x10FFFF || norm_class(cp) != 'M')
+			break;
+		at += k;
+	}
+	return at;
+}
+
 static enum ds_status normal_form(struct work *w, unsigned options, struct ds_err *err)
 {
 	const uint8_t *in = w->in, *end = in + w->n;
 	size_t at = 0;
 
 	while (at < w->n) {
-		size_t start = at, next;
+		size_t start = at, after;
 		uint32_t cp;
+		char class;
 
 		at += ds_utf8_decode(in + at, end, &cp);
-		next = at;
-		if (at == w->n || in[at] < 0x80) {
-			/* alone, for ASCII joins nothing on its left */
-			if (inert(cp, options & UTF8PROC_COMPOSE) || cp > 0x10FFFF)
-				continue;
-		} else {
-			uint32_t mark;
-
-			while (at < w->n) {
-				unsigned k = ds_utf8_decode(in + at, end, &mark);
-
-				if (begins(mark))
-					break;
-				at += k;
-			}
-			if (cp > 0x10FFFF)
-				at = next;
-			if (at == next && (inert(cp, options & UTF8PROC_COMPOSE) || cp > 0x10FFFF))
-				continue;
-		}
+		after = at;
+		class = cp > 0x10FFFF ? 0 : norm_class(cp);
+		at = skip_marks(w, at);
+		if (at == after && stays(cp, class, options & UTF8PROC_COMPOSE))
+			continue;
+		if (cp > 0x10FFFF || newer(cp, class))
+			start = after;
+		if (start == at)
+			continue;
 		DS_TRY(keep(w, start, err));
 		DS_TRY(put_cluster(w, at, options, err));
 	}
@@ -359,7 +401,7 @@ bool ds_norm_may_cut(const struct ds_norm *norm, const uint8_t *text, size_t n, 
 		case DS_NORM_NFKC:
 		case DS_NORM_NFKD:
 			ds_utf8_decode(text + p, text + n, &cp);
-			if (cp > 0x10FFFF || !begins(cp))
+			if (cp > 0x10FFFF || norm_class(cp) == 'M')
 				return false;
 			break;
 		case DS_NORM_LOWER:

@@ -68,4 +68,10 @@ void ds_normed_fini(struct ds_normed *normed);
 /* Whether text can be cut at p (0 < p < n) and its parts normalised apart. */
 bool ds_norm_may_cut(const struct ds_norm *norm, const uint8_t *text, size_t n, size_t p);
 
+/* Canonical combining class and full canonical decomposition as of Unicode 9.0, which is what
+ * Hugging Face's normalisers go by; the number of code points in out. */
+#define DS_NORM_PARTS_MAX 8
+int ds_norm_combining(uint32_t cp);
+unsigned ds_norm_decompose(uint32_t cp, uint32_t out[DS_NORM_PARTS_MAX]);
+
 #endif

@@ -11,10 +11,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
 
 #include "base/utf8.h"
 #include "token/bert_chars.h"
+#include "token/normal.h"
 #include "token/wordcache.h"
 
 /* --- vocabulary ---------------------------------------------------------------------------- */
@@ -352,11 +352,9 @@ static void reorder(uint32_t *cp, size_t *origin, size_t n)
 	for (size_t i = 1; i < n; i++) {
 		uint32_t c = cp[i];
 		size_t at = origin[i], j = i;
-		int class = utf8proc_get_property((utf8proc_int32_t)c)->combining_class;
+		int class = ds_norm_combining(c);
 
-		while (class && j > 0 &&
-		       utf8proc_get_property((utf8proc_int32_t)cp[j - 1])->combining_class >
-			       class) {
+		while (class && j > 0 && ds_norm_combining(cp[j - 1]) > class) {
 			cp[j] = cp[j - 1];
 			origin[j] = origin[j - 1];
 			j--;
@@ -376,19 +374,17 @@ static enum ds_status normalise_marks(struct ds_wp_encoder *enc, const uint8_t *
 	unsigned flags = enc->wp->source.flags;
 	uint32_t cp[REORDER_CHARS_MAX + DS_BERT_MAPPED_MAX], out[DS_BERT_MAPPED_MAX], c;
 	size_t origin[REORDER_CHARS_MAX + DS_BERT_MAPPED_MAX], k = 0, len = 0, chars = 0;
-	int boundary = 0;
 
 	for (size_t at = 0; at < n && k < REORDER_CHARS_MAX;) {
 		size_t from = at;
-		utf8proc_ssize_t m;
+		unsigned m;
 
 		at += ds_utf8_decode(raw + at, raw + n, &c);
 		if ((class_of(enc, c) & 7) == DS_BERT_DROP &&
 		    (c > 0x10FFFF || ds_bert_class(c) != 'M'))
 			continue;
-		m = utf8proc_decompose_char((utf8proc_int32_t)c, (utf8proc_int32_t *)cp + k,
-					    DS_BERT_MAPPED_MAX, UTF8PROC_DECOMPOSE, &boundary);
-		for (utf8proc_ssize_t i = 0; i < m && i < DS_BERT_MAPPED_MAX; i++)
+		m = ds_norm_decompose(c, cp + k);
+		for (unsigned i = 0; i < m; i++)
 			origin[k++] = from;
 	}
 	reorder(cp, origin, k);
