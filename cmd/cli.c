@@ -2,6 +2,7 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <math.h>
 #include <signal.h>
@@ -216,8 +217,18 @@ static void take_option(struct cli *cli, int key, char **argv)
 	}
 }
 
+/* A closed standard stream stays one: else the next file opened would get its number, and be read
+ * or written in its place. */
+static void occupy_closed_streams(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			(void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 void cli_parse(struct cli *cli, int argc, char **argv)
 {
+	occupy_closed_streams();
 	struct option longs[CLI_OPTIONS_MAX + 4];
 	char shorts[2 * CLI_OPTIONS_MAX + 8];
 	int key;
