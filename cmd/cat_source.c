@@ -27,17 +27,17 @@ static bool is_json(const uint8_t *p, size_t n)
 enum ds_status cat_probe(struct ds_in *in, enum cat_kind *kind_ret, struct ds_err *err)
 {
 	const uint8_t *p;
+	bool frames;
 	size_t n;
 
+	DS_TRY(ds_frame_detect(in, &frames, err));
+	*kind_ret = frames ? CAT_IN_FRAMES : CAT_IN_TEXT;
 	/* no more than needed, for the writer may be waiting for us */
-	*kind_ret = CAT_IN_TEXT;
 	DS_TRY(ds_in_peek(in, 1, &p, &n, err));
-	if (n == 0 || !memchr("\xf7\x93\xd5G{", p[0], 5))
+	if (frames || n == 0 || !memchr("\x93\xd5G{", p[0], 4))
 		return DS_OK;
 	DS_TRY(ds_in_peek(in, 8, &p, &n, err));
-	if (ds_frame_probe(p, n))
-		*kind_ret = CAT_IN_FRAMES;
-	else if (ds_npy_probe(p, n))
+	if (ds_npy_probe(p, n))
 		*kind_ret = CAT_IN_NPY;
 	else if (n >= 4 && memcmp(p, "GGUF", 4) == 0)
 		*kind_ret = CAT_IN_GGUF;

@@ -399,17 +399,17 @@ static enum ds_status embed_plain(struct infer *in, struct ds_in *input, const c
 /* One operand.  A failure before anything of it is in the batch leaves the others untouched. */
 static enum ds_status embed_input(struct infer *in, const char *path, struct ds_err *err)
 {
-	const uint8_t *first;
 	struct ds_in input;
 	enum ds_status st;
-	size_t n;
+	bool frames;
 
 	if (ds_in_open(&input, path, err) != DS_OK) {
 		cli_error(&in->cli, err);
 		return DS_OK;
 	}
-	st = ds_in_peek(&input, DS_FRAME_PROBE_BYTES, &first, &n, err);
-	if (st == DS_OK && ds_frame_probe(first, n))
+	input.tie = &in->out;
+	st = ds_frame_detect(&input, &frames, err);
+	if (st == DS_OK && frames)
 		st = embed_frames(in, &input, err);
 	else if (st == DS_OK)
 		st = embed_plain(in, &input, strcmp(path, "-") == 0 ? "" : path, err);
@@ -434,7 +434,9 @@ static enum ds_status run(struct infer *in, struct ds_err *err)
 	DS_TRY(flush(in, err));
 	if (in->format == CLI_FRAMES)
 		DS_TRY(ds_frame_write_end(&in->writer, err));
-	if (in->n_embedded == 0)
+	if (in->cli.status != CLI_DONE && in->cli.output)
+		return DS_OK; /* not all inputs were read: no file */
+	if (in->n_embedded == 0 && in->cli.status == CLI_DONE)
 		cli_warn(&in->cli, "no chunks in the input: nothing embedded (see ds-chunk)");
 	return ds_out_commit(&in->out, err);
 }

@@ -451,12 +451,11 @@ enum ds_status ds_import_stream(struct ds_import *im, struct ds_in *in, const ch
 		.name_len = strlen(name),
 		.size = DS_SIZE_UNKNOWN,
 	};
-	const uint8_t *first;
 	enum ds_status st;
-	size_t n;
+	bool frames;
 
-	DS_TRY(ds_in_peek(in, DS_FRAME_PROBE_BYTES, &first, &n, err));
-	if (ds_frame_probe(first, n))
+	DS_TRY(ds_frame_detect(in, &frames, err));
+	if (frames)
 		st = import_frames(im, in, err);
 	else
 		st = import_document(im, in, &d, err);

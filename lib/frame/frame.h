@@ -113,6 +113,12 @@ void ds_frame_reader_fini(struct ds_frame_reader *r);
  * begin the magic: a stream cut there is no text. */
 bool ds_frame_probe(const void *bytes, size_t n);
 #define DS_FRAME_PROBE_BYTES 4
+/*
+ * For tools that read frames from others: the same of an input, without taking bytes or waiting for
+ * more of them than needed.  DS_ETRUNCATED for a pipe that ends before its first byte: that is how a
+ * writer that was killed early looks, so an empty document has to be a file.
+ */
+enum ds_status ds_frame_detect(struct ds_in *in, bool *frames_ret, struct ds_err *err);
 
 /* "chunk", "document_end", "user" ...; NULL for a type that does not exist. */
 const char *ds_frame_type_name(uint8_t type);

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <xxhash.h>
 
 #include "base/cursor.h"
@@ -15,6 +16,22 @@ struct head {
 	uint16_t flags;
 	uint64_t document, sequence, len, payload_hash;
 };
+
+enum ds_status ds_frame_detect(struct ds_in *in, bool *frames_ret, struct ds_err *err)
+{
+	const uint8_t *first;
+	struct stat st;
+	size_t n;
+
+	DS_TRY(ds_in_peek(in, 1, &first, &n, err));
+	if (n == 0 && fstat(in->fd, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
+		return ds_fail_at(err, DS_ETRUNCATED, in->name, DS_NO_OFFSET,
+				  "input is empty; its writer did not begin");
+	if (n && first[0] == ds_frame_magic[0])
+		DS_TRY(ds_in_peek(in, DS_FRAME_PROBE_BYTES, &first, &n, err));
+	*frames_ret = ds_frame_probe(first, n);
+	return DS_OK;
+}
 
 void ds_frame_reader_init(struct ds_frame_reader *r, struct ds_in *in)
 {

@@ -107,8 +107,12 @@ $ head -c 100 a.frames | ds-cat -o out
 $ head -c 80 a.frames | ds-cat -o out
 ! ds-cat: (stdin): byte 80: input ends without an end frame; its writer did not finish
 ? 1
-$ ds-cat --from frames -o out
-! ds-cat: (stdin): byte 0: input is empty, frames were expected
+$ ds-cat --from frames empty -o out
+! ds-cat: empty: byte 0: input is empty, frames were expected
+? 1
+A pipe with nothing in it is what a writer leaves that was killed early.
+$ ds-cat -o out
+! ds-cat: (stdin): input is empty; its writer did not begin
 ? 1
 $ ds-cat --from frames -o out
 < text
