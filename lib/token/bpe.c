@@ -122,7 +122,8 @@ static size_t lay_out(struct ds_bpe *bpe, uint8_t *region, size_t bytes)
 	bpe->pair = take(region, &at, (size_t)bpe->pair_mask + 1, sizeof *bpe->pair);
 	bpe->line = take(region, &at, (size_t)bpe->line_mask + 1, sizeof *bpe->line);
 	bpe->slot = take(region, &at, (size_t)bpe->slot_mask + 1, sizeof *bpe->slot);
-	bpe->pair_seen = take(region, &at, (size_t)1 << (DS_SEEN_BITS - 3), 1);
+	bpe->pair_seen = take(region, &at, DS_SEEN_BYTES, 1);
+	bpe->token_seen = take(region, &at, DS_SEEN_BYTES, 1);
 	bpe->byte_pair = take(region, &at, 65536, sizeof *bpe->byte_pair);
 	bpe->rule = take(region, &at, bpe->n_rules, sizeof *bpe->rule);
 	bpe->start = take(region, &at, (size_t)bpe->n_tokens + 1, sizeof *bpe->start);
@@ -141,9 +142,9 @@ static enum ds_status allocate(struct ds_bpe *bpe, const struct ds_bpe_source *s
 	if (src->token.n > DS_BPE_TOKENS_MAX)
 		return ds_fail(err, DS_ELIMIT, "%zu tokens; at most %u", src->token.n,
 			       DS_BPE_TOKENS_MAX);
-	if (n_merges >= DS_BPE_MERGES_MAX)
+	if (n_merges >= DS_BPE_MERGES_MAX - 1)
 		return ds_fail(err, DS_ELIMIT, "%zu merges; at most %u", n_merges,
-			       DS_BPE_MERGES_MAX - 1);
+			       DS_BPE_MERGES_MAX - 2);
 	for (size_t i = 0; i < src->token.n; i++) {
 		size_t len = next_string(&strings).len;
 
@@ -165,7 +166,8 @@ static enum ds_status allocate(struct ds_bpe *bpe, const struct ds_bpe_source *s
 	memset(bpe->pair, 0xFF, ((size_t)bpe->pair_mask + 1) * sizeof *bpe->pair);
 	memset(bpe->slot, 0xFF, ((size_t)bpe->slot_mask + 1) * sizeof *bpe->slot);
 	memset(bpe->line, 0, ((size_t)bpe->line_mask + 1) * sizeof *bpe->line);
-	memset(bpe->pair_seen, 0, (size_t)1 << (DS_SEEN_BITS - 3));
+	memset(bpe->pair_seen, 0, DS_SEEN_BYTES);
+	memset(bpe->token_seen, 0, DS_SEEN_BYTES);
 	memset(bpe->byte_pair, 0xFF, 65536 * sizeof *bpe->byte_pair);
 	memset(bpe->bytes + total, 0, DS_BPE_PAD);
 	bpe->start[0] = 0;
@@ -265,8 +267,10 @@ static void add_tokens(struct ds_bpe *bpe, const struct ds_bpe_source *src,
 			block[n].id = id;
 			__builtin_prefetch(&bpe->line[block[n++].hash & bpe->line_mask], 1);
 		}
-		for (unsigned i = 0; i < n; i++)
+		for (unsigned i = 0; i < n; i++) {
+			ds_see(bpe->token_seen, block[i].hash);
 			insert_short(bpe, block[i].id, block[i].key, block[i].hash);
+		}
 	}
 }
 
@@ -295,7 +299,7 @@ static void insert_pair(struct ds_bpe *bpe, uint32_t rank)
 {
 	struct ds_bpe_rule rule = bpe->rule[rank];
 	uint64_t pair = (uint64_t)rule.left << DS_BPE_ID_BITS | rule.right;
-	uint32_t i = ds_pair_hash(pair, bpe->pair_mask), bit = ds_pair_bit(pair);
+	uint32_t i = ds_pair_hash(pair, bpe->pair_mask);
 
 	while (bpe->pair[i] != UINT64_MAX) {
 		if (bpe->pair[i] >> DS_BPE_RANK_BITS == pair)
@@ -303,7 +307,7 @@ static void insert_pair(struct ds_bpe *bpe, uint32_t rank)
 		i = (i + 1) & bpe->pair_mask;
 	}
 	bpe->pair[i] = pair << DS_BPE_RANK_BITS | rank;
-	bpe->pair_seen[bit / 64] |= UINT64_C(1) << (bit % 64);
+	ds_see(bpe->pair_seen, ds_pair_seen_hash(pair));
 	if (ds_token_len(bpe, rule.left) == 1 && ds_token_len(bpe, rule.right) == 1)
 		bpe->byte_pair[bpe->bytes[bpe->start[rule.left]] << 8 |
 			       bpe->bytes[bpe->start[rule.right]]] = rank;

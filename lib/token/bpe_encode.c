@@ -135,9 +135,12 @@ static enum ds_status encode_partial(struct ds_bpe_encoder *enc, struct ds_stret
 static uint32_t whole(const struct ds_bpe_encoder *enc, struct ds_stretch text, struct ds_key key,
 		      uint64_t hash)
 {
-	uint32_t id = text.n > DS_BPE_INLINE ? ds_bpe_look_long(enc->bpe, text.p, text.n, hash)
-					     : ds_bpe_look_short(enc->bpe, key, hash);
+	uint32_t id = DS_NO_TOKEN;
 
+	if (text.n > DS_BPE_INLINE)
+		id = ds_bpe_look_long(enc->bpe, text.p, text.n, hash);
+	else if (ds_seen(enc->bpe->token_seen, hash))
+		id = ds_bpe_look_short(enc->bpe, key, hash);
 	if (id == DS_NO_TOKEN)
 		return id;
 	if ((enc->bpe->flags & DS_BPE_IGNORE_MERGES) && enc->bpe->ordinary[id])

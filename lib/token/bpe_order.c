@@ -30,14 +30,11 @@
 
 static void set_symbols(const struct ds_bpe *bpe, struct ds_bpe_order *order)
 {
-	for (uint32_t id = 0; id < bpe->n_tokens; id++) {
-		order->origin[id].rank = DS_NO_RANK;
-		order->origin[id].len = ds_token_len(bpe, id);
-	}
+	memset(order->origin, 0xFF, bpe->n_tokens * sizeof *order->origin);
 	if (bpe->flags & DS_BPE_BYTE_ENCODED) {
 		for (unsigned b = 0; b < 256; b++)
 			if (bpe->byte_token[b] != DS_NO_TOKEN)
-				order->origin[bpe->byte_token[b]].rank = 0;
+				order->origin[bpe->byte_token[b]] = 0;
 		return;
 	}
 	for (uint32_t id = 0; id < bpe->n_tokens; id++) {
@@ -46,39 +43,59 @@ static void set_symbols(const struct ds_bpe *bpe, struct ds_bpe_order *order)
 
 		if (len && ds_utf8_decode(p, p + len, &cp) == len &&
 		    ds_bpe_find(bpe, p, len) == id)
-			order->origin[id].rank = 0;
+			order->origin[id] = 0;
 	}
 }
 
+/* The merge is an origin: let the searches know the bytes at its joint. */
+static void set_joint(const struct ds_bpe *bpe, struct ds_bpe_order *order,
+		      const struct ds_bpe_rule *rule)
+{
+	uint32_t left = ds_token_len(bpe, rule->left), right = ds_token_len(bpe, rule->right);
+	const uint8_t *p = bpe->bytes + bpe->start[rule->result] + left;
+	uint32_t both = (uint32_t)p[-1] << 8 | p[0];
+
+	if (left >= 3 && right >= 3)
+		ds_see(order->joint_heads, ds_joint_hash(p));
+	else
+		order->joint_bytes[both / 64] |= UINT64_C(1) << (both % 64);
+}
+
+#define AHEAD 24
+
 static void set_origins(const struct ds_bpe *bpe, struct ds_bpe_order *order)
 {
-	struct ds_bpe_origin *origin = order->origin;
+	uint64_t *origin = order->origin;
 	bool early = false;
 
 	for (uint32_t k = 0; k < bpe->n_rules; k++) {
 		const struct ds_bpe_rule *rule = &bpe->rule[k];
-		struct ds_bpe_origin *result = &origin[rule->result];
 
-		if (result->rank != DS_NO_RANK)
+		if (k + AHEAD < bpe->n_rules) {
+			__builtin_prefetch(&origin[rule[AHEAD].left]);
+			__builtin_prefetch(&origin[rule[AHEAD].right]);
+		}
+		if (origin[rule->result] != DS_NO_ORIGIN)
 			continue;
-		if (origin[rule->left].rank == DS_NO_RANK ||
-		    origin[rule->right].rank == DS_NO_RANK) {
+		if (origin[rule->left] == DS_NO_ORIGIN || origin[rule->right] == DS_NO_ORIGIN) {
 			early = true;
 		} else if (ds_bpe_stays_apart(bpe, origin, rule->left, rule->right, k + 1)) {
-			result->rank = k + 1;
-			result->left = rule->left;
-			result->right = rule->right;
+			origin[rule->result] = (uint64_t)(k + 1) << (2 * DS_BPE_ID_BITS) |
+					       (uint64_t)rule->left << DS_BPE_ID_BITS |
+					       rule->right;
+			set_joint(bpe, order, rule);
 		}
 	}
 	order->proper = true;
 	for (uint32_t k = 0; early && k < bpe->n_rules; k++) {
 		const struct ds_bpe_rule *rule = &bpe->rule[k];
-		uint32_t left = origin[rule->left].rank, right = origin[rule->right].rank;
+		uint32_t left = ds_origin_rank(origin[rule->left]);
+		uint32_t right = ds_origin_rank(origin[rule->right]);
 		uint32_t complete = left > right ? left : right;
 
-		/* DS_NO_RANK, above all: a part that never is */
-		if (complete != DS_NO_RANK && complete > k + 1 &&
-		    origin[rule->result].rank > complete)
+		/* that of DS_NO_ORIGIN is above all: a part that never is */
+		if (complete != ds_origin_rank(DS_NO_ORIGIN) && complete > k + 1 &&
+		    ds_origin_rank(origin[rule->result]) > complete)
 			order->proper = false;
 	}
 }
@@ -104,9 +121,8 @@ static enum ds_status set_chains(const struct ds_bpe *bpe, struct ds_bpe_order *
 	if (!list)
 		return ds_fail_nomem(err, (uint64_t)n_long * sizeof *list);
 	for (uint32_t id = 0; id < bpe->n_tokens; id++)
-		if (order->origin[id].rank != DS_NO_RANK &&
-		    order->origin[id].len > DS_BPE_INLINE)
-			list[n++] = (struct long_token){order->origin[id].len, id};
+		if (order->origin[id] != DS_NO_ORIGIN && ds_token_len(bpe, id) > DS_BPE_INLINE)
+			list[n++] = (struct long_token){ds_token_len(bpe, id), id};
 	qsort(list, n, sizeof *list, by_length);
 	for (uint32_t i = 0; i < n; i++) {
 		struct ds_key key = ds_key_load(bpe->bytes + bpe->start[list[i].id]);
@@ -125,17 +141,14 @@ static enum ds_status set_heads(const struct ds_bpe *bpe, struct ds_bpe_order *o
 	uint32_t n_long = 0;
 
 	for (uint32_t id = 0; id < bpe->n_tokens; id++) {
-		const uint8_t *p = bpe->bytes + bpe->start[id];
-		uint32_t len = order->origin[id].len, first = ds_get_u32(p), h;
+		uint32_t len = ds_token_len(bpe, id);
+		uint32_t first = ds_get_u32(bpe->bytes + bpe->start[id]);
 
-		if (order->origin[id].rank == DS_NO_RANK)
+		if (order->origin[id] == DS_NO_ORIGIN)
 			continue;
 		order->comes_about[id / 64] |= UINT64_C(1) << (id % 64);
 		if (len == 2) {
 			order->two[first & 0xFFFF] = id;
-		} else if (len == 3) {
-			h = ds_head_hash(first & 0xFFFFFF);
-			order->three[h / 64] |= UINT64_C(1) << (h % 64);
 		} else if (len > 3) {
 			order->head[ds_head_hash(first)] |=
 				(uint16_t)(1u << (len > DS_BPE_INLINE ? 15 : len - 4));
@@ -150,23 +163,25 @@ static enum ds_status allocate(const struct ds_bpe *bpe, struct ds_bpe_order *or
 {
 	size_t n = bpe->n_tokens, words = n / 64 + 1, chains = (size_t)bpe->slot_mask + 1;
 	size_t heads = (size_t)1 << DS_HEAD_BITS;
-	size_t size = n * sizeof *order->origin + words * 8 + heads / 8 + 65536 * 4 + heads * 2 +
-		      (chains + n) * 4;
+	size_t size = (n + words) * 8 + 8192 + DS_SEEN_BYTES + 65536 * 4 + (chains + n) * 4 +
+		      heads * 2;
 	uint8_t *at = ds_alloc_large(size, 1);
 
 	if (!at)
 		return ds_fail_nomem(err, size);
 	order->region = at;
-	order->origin = (struct ds_bpe_origin *)at;
-	order->comes_about = (uint64_t *)(at += n * sizeof *order->origin);
-	order->three = (uint64_t *)(at += words * 8);
-	order->two = (uint32_t *)(at += heads / 8);
+	order->origin = (uint64_t *)at;
+	order->comes_about = (uint64_t *)(at += n * 8);
+	order->joint_bytes = (uint64_t *)(at += words * 8);
+	order->joint_heads = (uint64_t *)(at += 8192);
+	order->two = (uint32_t *)(at += DS_SEEN_BYTES);
 	order->chain = (uint32_t *)(at += 65536 * 4);
 	order->chain_next = (uint32_t *)(at += chains * 4);
 	order->head = (uint16_t *)(at + n * 4);
 	order->chain_mask = bpe->slot_mask;
 	memset(order->comes_about, 0, words * 8);
-	memset(order->three, 0, heads / 8);
+	memset(order->joint_bytes, 0, 8192);
+	memset(order->joint_heads, 0, DS_SEEN_BYTES);
 	memset(order->two, 0xFF, 65536 * 4);
 	memset(order->chain, 0xFF, chains * 4);
 	memset(order->head, 0, heads * 2);

@@ -17,54 +17,64 @@ struct search {
 	const struct ds_bpe *bpe;
 	const struct ds_bpe_order *order;
 	struct ds_validity *validity;
-	const uint8_t *end, *readable;
+	const uint8_t *start, *end, *readable;
 };
 
-static uint32_t longest_chained(const struct search *search, struct ds_key first16,
-				const uint8_t *p, size_t below)
+struct found {
+	uint32_t id;  /* DS_NO_TOKEN: none */
+	uint32_t len; /* bytes */
+};
+
+static struct found longest_chained(const struct search *search, struct ds_key first16,
+				    const uint8_t *p, size_t below)
 {
 	const struct ds_bpe *bpe = search->bpe;
 	const struct ds_bpe_order *order = search->order;
 	uint32_t id = order->chain[ds_key_hash(first16) & order->chain_mask];
 
 	for (; id != DS_NO_TOKEN; id = order->chain_next[id]) {
-		uint32_t len = order->origin[id].len;
+		uint32_t len = ds_token_len(bpe, id);
 
 		if (len < below && !memcmp(p, bpe->bytes + bpe->start[id], len))
-			return id;
+			return (struct found){id, len};
 	}
-	return DS_NO_TOKEN;
+	return (struct found){DS_NO_TOKEN, 0};
 }
 
 /* The token of the first len (3 to DS_BPE_INLINE) bytes. */
-static inline uint32_t exactly(const struct search *search, struct ds_key all, size_t len)
+static inline uint32_t exactly(const struct search *search, struct ds_key all, uint32_t len)
 {
 	struct ds_key key = ds_key_cut(all, len);
-	uint32_t id = ds_bpe_look_short(search->bpe, key, ds_key_hash(key));
+	uint64_t hash = ds_key_hash(key);
+	uint32_t id;
 
+	if (!ds_seen(search->bpe->token_seen, hash))
+		return DS_NO_TOKEN;
+	id = ds_bpe_look_short(search->bpe, key, hash);
 	return id != DS_NO_TOKEN && ds_comes_about(search->order, id) ? id : DS_NO_TOKEN;
 }
 
 /* The longest token that the text at p begins with and that is shorter than below. */
-static inline uint32_t longest(const struct search *search, const uint8_t *p, size_t below)
+static inline struct found longest(const struct search *search, const uint8_t *p, size_t below)
 {
 	const struct ds_bpe_order *order = search->order;
 	size_t left = (size_t)(search->end - p);
 	struct ds_key all;
-	uint32_t id, h;
+	uint32_t id;
 
 	if (below > left + 1)
 		below = left + 1;
 	if (below <= 2)
-		return below == 2 ? search->bpe->byte_token[*p] : DS_NO_TOKEN;
+		return (struct found){below == 2 ? search->bpe->byte_token[*p] : DS_NO_TOKEN, 1};
 	all = ds_key_load_end(p, search->readable);
 	if (below > 4) {
 		unsigned lengths = order->head[ds_head_hash((uint32_t)all.low)];
 
 		if ((lengths & 0x8000) && below > DS_BPE_INLINE + 1) {
-			id = longest_chained(search, all, p, below);
-			if (id != DS_NO_TOKEN)
-				return id;
+			struct found found = longest_chained(search, all, p, below);
+
+			if (found.id != DS_NO_TOKEN)
+				return found;
 		}
 		lengths &= below > DS_BPE_INLINE ? 0x0FFFu : (1u << (below - 4)) - 1;
 		while (lengths) {
@@ -72,31 +82,41 @@ static inline uint32_t longest(const struct search *search, const uint8_t *p, si
 
 			id = exactly(search, all, top + 4);
 			if (id != DS_NO_TOKEN)
-				return id;
+				return (struct found){id, top + 4};
 			lengths ^= 1u << top;
 		}
 	}
 	if (below > 3) {
-		h = ds_head_hash((uint32_t)all.low & 0xFFFFFF);
-		id = order->three[h / 64] >> (h % 64) & 1 ? exactly(search, all, 3) : DS_NO_TOKEN;
+		id = exactly(search, all, 3);
 		if (id != DS_NO_TOKEN)
-			return id;
+			return (struct found){id, 3};
 	}
 	id = order->two[all.low & 0xFFFF];
-	return id != DS_NO_TOKEN ? id : search->bpe->byte_token[*p];
+	if (id != DS_NO_TOKEN)
+		return (struct found){id, 2};
+	return (struct found){search->bpe->byte_token[*p], 1};
 }
 
-static inline bool stays_apart(const struct search *search, uint32_t left, uint32_t right)
+/* Whether left, which ends at p, and right, which begins there, stay two tokens. */
+static inline bool stays_apart(const struct search *search, struct found left, struct found right,
+			       const uint8_t *p)
 {
-	uint64_t pair = (uint64_t)left << DS_BPE_ID_BITS | right;
-	struct ds_validity *memory =
-		&search->validity[ds_pair_hash(pair, (1u << DS_VALIDITY_BITS) - 1)];
+	const struct ds_bpe_order *order = search->order;
+	uint32_t both = (uint32_t)p[-1] << 8 | p[0];
+	bool joint = order->joint_bytes[both / 64] >> (both % 64) & 1;
+	struct ds_validity *memory;
+	uint64_t pair;
 	bool apart;
 
-	/* + 1: no key is 0 */
-	if (memory->key >> 1 == pair + 1)
+	if (!joint && (left.len < 3 || right.len < 3))
+		return true;
+	if (!joint && search->readable - p >= 4 && !ds_seen(order->joint_heads, ds_joint_hash(p)))
+		return true;
+	pair = (uint64_t)left.id << DS_BPE_ID_BITS | right.id;
+	memory = &search->validity[ds_pair_hash(pair, (1u << DS_VALIDITY_BITS) - 1)];
+	if (memory->key >> 1 == pair + 1) /* + 1: no key is 0 */
 		return memory->key & 1;
-	apart = ds_bpe_stays_apart(search->bpe, search->order->origin, left, right, UINT32_MAX);
+	apart = ds_bpe_stays_apart(search->bpe, order->origin, left.id, right.id, UINT32_MAX);
 	memory->key = (pair + 1) << 1 | apart;
 	return apart;
 }
@@ -104,34 +124,42 @@ static inline bool stays_apart(const struct search *search, uint32_t left, uint3
 enum ds_status ds_bpe_search(const struct ds_bpe *bpe, struct ds_bpe_scratch *scratch,
 			     struct ds_stretch text, size_t at, size_t *n_ret, struct ds_err *err)
 {
-	const struct ds_bpe_order *order = atomic_load_explicit(&bpe->order, memory_order_acquire);
-	struct search search = {bpe, order, scratch->validity, text.p + text.n, text.readable};
-	size_t words = text.n / 64 + 1, pos = 0, n = 0, len;
+	struct search search = {.bpe = bpe, .validity = scratch->validity, .start = text.p,
+				.end = text.p + text.n, .readable = text.readable};
+	size_t words = text.n / 64 + 1, pos = 0, n = 0;
+	struct found last = {DS_NO_TOKEN, 0}, next;
 	uint64_t *dead;
-	uint32_t *out, id;
+	uint32_t *out;
 
+	search.order = atomic_load_explicit(&bpe->order, memory_order_acquire);
 	DS_TRY(ds_grow(&scratch->dead, &scratch->cap_dead, words, sizeof *dead, err));
 	DS_TRY(ds_grow(&scratch->id, &scratch->cap_id, at + text.n, sizeof *out, err));
 	dead = scratch->dead;
 	out = scratch->id + at;
 	memset(dead, 0, words * sizeof *dead);
-	id = longest(&search, text.p, SIZE_MAX);
-	while (pos < text.n) {
-		assert(id != DS_NO_TOKEN);
-		len = order->origin[id].len;
-		if (!(dead[(pos + len) / 64] >> ((pos + len) % 64) & 1) &&
-		    (!n || stays_apart(&search, out[n - 1], id))) {
-			out[n++] = id;
-			pos += len;
-			id = pos < text.n ? longest(&search, text.p + pos, SIZE_MAX) : id;
+	next = longest(&search, text.p, SIZE_MAX);
+	for (;;) {
+		size_t end = pos + next.len;
+
+		assert(next.id != DS_NO_TOKEN);
+		if (!(dead[end / 64] >> (end % 64) & 1) &&
+		    (!n || stays_apart(&search, last, next, text.p + pos))) {
+			out[n++] = next.id;
+			pos = end;
+			if (pos == text.n)
+				break;
+			last = next;
+			next = longest(&search, text.p + pos, SIZE_MAX);
 			continue;
 		}
-		id = longest(&search, text.p + pos, len);
-		if (id == DS_NO_TOKEN) {
+		next = longest(&search, text.p + pos, next.len);
+		if (next.id == DS_NO_TOKEN) {
 			dead[pos / 64] |= UINT64_C(1) << (pos % 64);
 			assert(n);
-			id = out[--n];
-			pos -= order->origin[id].len;
+			next = last;
+			pos -= next.len;
+			if (--n)
+				last = (struct found){out[n - 1], ds_token_len(bpe, out[n - 1])};
 		}
 	}
 	*n_ret = n;

@@ -19,7 +19,7 @@
 #define DS_BPE_ID_BITS 20 /* ids below 2^20, so that a pair and its rank fit 64 bits */
 #define DS_BPE_RANK_BITS 24
 #define DS_BPE_TOKENS_MAX ((1u << DS_BPE_ID_BITS) - 1)
-#define DS_BPE_MERGES_MAX ((1u << DS_BPE_RANK_BITS) - 1)
+#define DS_BPE_MERGES_MAX ((1u << DS_BPE_RANK_BITS) - 1) /* fewer: 1 + rank is no DS_NO_ORIGIN */
 #define DS_NO_RANK UINT32_MAX
 #define DS_BPE_PAD 16 /* bytes readable after the last token */
 
@@ -46,13 +46,27 @@ struct ds_bpe_rule {
 	uint32_t left, right, result;
 };
 
-/* How a token comes about when it is encoded alone; see bpe_order.c. */
-struct ds_bpe_origin {
-	uint32_t rank;	      /* 1 + rank of the last merge; 0: a symbol as text starts with; or
-				 DS_NO_RANK: encoding its bytes never gives this token */
-	uint32_t left, right; /* of that merge */
-	uint32_t len;	      /* bytes */
-};
+/*
+ * How a token comes about when it is encoded alone (bpe_order.c): 1 + the rank of the last merge,
+ * its left and its right symbol, in 24, 20 and 20 bits.  Rank 0: a symbol that text starts with;
+ * DS_NO_ORIGIN: encoding its bytes never gives this token.
+ */
+#define DS_NO_ORIGIN UINT64_MAX
+
+static inline uint32_t ds_origin_rank(uint64_t origin)
+{
+	return (uint32_t)(origin >> (2 * DS_BPE_ID_BITS));
+}
+
+static inline uint32_t ds_origin_left(uint64_t origin)
+{
+	return (uint32_t)(origin >> DS_BPE_ID_BITS) & DS_BPE_TOKENS_MAX;
+}
+
+static inline uint32_t ds_origin_right(uint64_t origin)
+{
+	return (uint32_t)origin & DS_BPE_TOKENS_MAX;
+}
 
 struct ds_bpe_order;
 
@@ -66,11 +80,12 @@ struct ds_bpe {
 	uint8_t *ordinary;	  /* [n_tokens] 1: text can become this token */
 	struct ds_bpe_line *line; /* [line_mask + 1] tokens by their bytes */
 	uint32_t line_mask;
+	uint64_t *token_seen;	  /* bits by ds_seen_bit() of their hashes */
 	struct ds_bpe_slot *slot; /* [slot_mask + 1] */
 	uint32_t slot_mask;
 	uint64_t *pair;		  /* [pair_mask + 1] left, right, rank; UINT64_MAX: free */
 	uint32_t pair_mask;
-	uint64_t *pair_seen;	  /* bits by ds_pair_bit(): most pairs do not merge */
+	uint64_t *pair_seen;	  /* the same of pairs: most do not merge */
 	struct ds_bpe_rule *rule; /* [n_rules] */
 	uint32_t byte_token[256]; /* a byte alone, or DS_NO_TOKEN */
 	uint32_t byte_fallback[256]; /* what a byte without a token becomes, or DS_NO_TOKEN */
@@ -179,20 +194,34 @@ static inline uint32_t ds_pair_hash(uint64_t pair, uint32_t mask)
 	return (uint32_t)((pair * UINT64_C(0x9E3779B97F4A7C15)) >> 32) & mask;
 }
 
-#define DS_SEEN_BITS 20 /* 128 KiB: one in eight set by 128 Ki merges */
+#define DS_SEEN_BITS 20 /* 128 KiB: one in eight set by 128 Ki */
+#define DS_SEEN_BYTES ((size_t)1 << (DS_SEEN_BITS - 3))
 
-static inline uint32_t ds_pair_bit(uint64_t pair)
+static inline uint64_t ds_pair_seen_hash(uint64_t pair)
 {
-	return (uint32_t)((pair * UINT64_C(0xD6E8FEB86659FD93)) >> (64 - DS_SEEN_BITS));
+	return pair * UINT64_C(0xD6E8FEB86659FD93);
+}
+
+static inline bool ds_seen(const uint64_t *bits, uint64_t hash)
+{
+	uint32_t bit = (uint32_t)(hash >> (64 - DS_SEEN_BITS));
+
+	return bits[bit / 64] >> (bit % 64) & 1;
+}
+
+static inline void ds_see(uint64_t *bits, uint64_t hash)
+{
+	uint32_t bit = (uint32_t)(hash >> (64 - DS_SEEN_BITS));
+
+	bits[bit / 64] |= UINT64_C(1) << (bit % 64);
 }
 
 /* The rank of the merge of two symbols, or DS_NO_RANK. */
 static inline uint32_t ds_bpe_rank(const struct ds_bpe *bpe, uint32_t left, uint32_t right)
 {
 	uint64_t pair = (uint64_t)left << DS_BPE_ID_BITS | right;
-	uint32_t bit = ds_pair_bit(pair);
 
-	if (!(bpe->pair_seen[bit / 64] >> (bit % 64) & 1))
+	if (!ds_seen(bpe->pair_seen, ds_pair_seen_hash(pair)))
 		return DS_NO_RANK;
 	for (uint32_t i = ds_pair_hash(pair, bpe->pair_mask);; i = (i + 1) & bpe->pair_mask) {
 		uint64_t entry = bpe->pair[i];
@@ -211,18 +240,20 @@ enum ds_status ds_bpe_order_get(const struct ds_bpe_order **order_ret, const str
 				struct ds_err *err);
 void ds_bpe_order_free(struct ds_bpe_order *order);
 
-#define DS_HEAD_BITS 17
+#define DS_HEAD_BITS 16
 
 struct ds_bpe_order {
 	bool proper; /* the theorem of bpe_order.c holds; else only merging step by step is exact */
-	struct ds_bpe_origin *origin; /* [n_tokens] */
-	uint64_t *comes_about;	      /* [n_tokens] bits: the origin's rank is not DS_NO_RANK */
+	uint64_t *origin;      /* [n_tokens] see above */
+	uint64_t *comes_about; /* [n_tokens] bits: has an origin */
+	/* Where merges of tokens that come about join: bits by the bytes at the joint. */
+	uint64_t *joint_bytes; /* [65536] one of the parts is under 3 bytes: the byte on each side */
+	uint64_t *joint_heads; /* ds_seen(): both are 3 or more: three bytes on each side */
 	/* Tokens that come about, by their first bytes: */
 	uint32_t *two; /* [65536] of two bytes, or DS_NO_TOKEN */
 	/* Lengths of those that begin with these four bytes (hashed): bit i: 4 + i bytes, up to
 	 * DS_BPE_INLINE; bit 15: longer ones. */
 	uint16_t *head; /* [1 << DS_HEAD_BITS] */
-	uint64_t *three; /* [1 << DS_HEAD_BITS] bits: some token is these three bytes (hashed) */
 	/* Longer than DS_BPE_INLINE: by the hash of their first 16 bytes, chains, longest first. */
 	uint32_t *chain; /* [chain_mask + 1] id, or DS_NO_TOKEN */
 	uint32_t chain_mask;
@@ -240,6 +271,14 @@ static inline uint32_t ds_head_hash(uint32_t four_bytes)
 	return four_bytes * 0x9E3779B1u >> (32 - DS_HEAD_BITS);
 }
 
+/* Of the three bytes before p and the three from p on; 4 must be readable from p - 3 and p. */
+static inline uint64_t ds_joint_hash(const uint8_t *p)
+{
+	uint64_t before = ds_get_u32(p - 3) & 0xFFFFFF, after = ds_get_u32(p) & 0xFFFFFF;
+
+	return (before << 24 | after) * UINT64_C(0x9E3779B97F4A7C15);
+}
+
 /*
  * Whether encoding the bytes of left and right together leaves them as two tokens, as far as merges
  * of ranks below limit - 1 go; both have an origin.  Walks back in time along the right edge of
@@ -247,23 +286,26 @@ static inline uint32_t ds_head_hash(uint32_t four_bytes)
  * A merge that ties with the one that made right wins (it is more to the left), one that ties with
  * that of left has lost.
  */
-static inline bool ds_bpe_stays_apart(const struct ds_bpe *bpe, const struct ds_bpe_origin *origin,
+static inline bool ds_bpe_stays_apart(const struct ds_bpe *bpe, const uint64_t *origin,
 				      uint32_t left, uint32_t right, uint32_t limit)
 {
+	uint64_t from_left = origin[left], from_right = origin[right];
+
 	for (;;) {
-		uint32_t rank = ds_bpe_rank(bpe, left, right), l, r;
+		uint32_t rank = ds_bpe_rank(bpe, left, right);
+		uint32_t l = ds_origin_rank(from_left), r = ds_origin_rank(from_right);
 
 		if (rank != DS_NO_RANK && rank + 1 < limit &&
-		    origin[bpe->rule[rank].result].rank == rank + 1)
+		    ds_origin_rank(origin[bpe->rule[rank].result]) == rank + 1)
 			return false;
-		l = origin[left].rank;
-		r = origin[right].rank;
 		if (l > r) {
 			limit = l;
-			left = origin[left].right;
+			left = ds_origin_right(from_left);
+			from_left = origin[left];
 		} else if (r) {
 			limit = r + 1;
-			right = origin[right].left;
+			right = ds_origin_left(from_right);
+			from_right = origin[right];
 		} else {
 			return true;
 		}
