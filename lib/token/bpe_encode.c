@@ -2,7 +2,9 @@
  * bpe_encode.c - text to tokens: pretokens, looked up in a cache, else encoded
  *
  * Pretokens are taken in batches: cut, hash and prefetch, look up.  Text repeats itself, so nearly
- * all short pretokens are found in the cache; of the others most are tokens themselves.
+ * all short ones are found in the cache; of the others most are tokens themselves.  Long pretokens,
+ * as in scripts without spaces, are first cut at the seams that no token can lie across: what is
+ * between them is short again, and repeats.  A unit is a pretoken or such a part of one.
  */
 #include "token/bpe_encode.h"
 
@@ -26,20 +28,6 @@ struct line {
 	struct cached way[2]; /* the later one is older */
 };
 
-struct ds_bpe_encoder {
-	const struct ds_bpe *bpe;
-	const struct ds_bpe_order *order; /* NULL: not asked for yet */
-	struct line *cache; /* [1 << CACHE_BITS] */
-	struct ds_bpe_scratch scratch;
-	uint32_t *width; /* [n] bytes of scratch.id[i], where they are not those of the token */
-	size_t cap_width;
-	unsigned merged; /* pretokens merged step by step so far */
-	struct ds_pretok_walk walk;
-	size_t end[BATCH];
-	struct ds_key key[BATCH];
-	uint64_t hash[BATCH];
-};
-
 /* Where the tokens go; tokens NULL: they are counted only. */
 struct sink {
 	struct ds_tokens *tokens;
@@ -48,9 +36,31 @@ struct sink {
 	uint64_t base;
 };
 
-static inline struct line *cache_line(const struct ds_bpe_encoder *enc, size_t i)
+struct ds_bpe_encoder {
+	const struct ds_bpe *bpe;
+	const struct ds_bpe_order *order; /* NULL: not asked for yet */
+	struct line *cache; /* [1 << CACHE_BITS] */
+	struct ds_bpe_scratch scratch;
+	uint32_t *width; /* [n] bytes of scratch.id[i], where they are not those of the token */
+	size_t cap_width;
+	unsigned merged; /* units merged step by step so far */
+	struct ds_pretok_walk walk;
+	size_t pretoken[BATCH]; /* [n_pretokens] ends; those before next_pretoken are done */
+	size_t n_pretokens, next_pretoken;
+	size_t pretoken_start; /* where the one being cut begins */
+	struct unit {
+		size_t start;
+		size_t end;
+		struct ds_key key;
+		uint64_t hash;
+		uint32_t id[CACHED_TOKENS]; /* as in the cache; count 0: not there */
+		bool whole;		    /* a pretoken, not a part of one */
+	} unit[BATCH];
+};
+
+static inline struct line *cache_line(const struct ds_bpe_encoder *enc, const struct unit *unit)
 {
-	return &enc->cache[enc->hash[i] >> (64 - CACHE_BITS)];
+	return &enc->cache[unit->hash >> (64 - CACHE_BITS)];
 }
 
 static bool linear(const struct ds_bpe_encoder *enc)
@@ -58,7 +68,16 @@ static bool linear(const struct ds_bpe_encoder *enc)
 	return enc->order && enc->order->proper;
 }
 
-/* --- one pretoken -------------------------------------------------------------------------- */
+/* --- one unit ------------------------------------------------------------------------------ */
+
+/* From now on a token may be cached only for what merges make of it, not for what a pretoken is. */
+static enum ds_status get_order(struct ds_bpe_encoder *enc, struct ds_err *err)
+{
+	DS_TRY(ds_bpe_order_get(&enc->order, enc->bpe, err));
+	if (enc->bpe->flags & DS_BPE_IGNORE_MERGES)
+		memset(enc->cache, 0, sizeof *enc->cache << CACHE_BITS);
+	return DS_OK;
+}
 
 /* The tokens of symbols between which nothing else stands. */
 static enum ds_status encode_stretch(struct ds_bpe_encoder *enc, struct ds_stretch text, size_t at,
@@ -67,7 +86,15 @@ static enum ds_status encode_stretch(struct ds_bpe_encoder *enc, struct ds_stret
 	const struct ds_bpe *bpe = enc->bpe;
 
 	if (!enc->order && (text.n > DS_BPE_SHORT || ++enc->merged > ORDER_AFTER))
-		DS_TRY(ds_bpe_order_get(&enc->order, bpe, err));
+		DS_TRY(get_order(enc, err));
+	if (text.n <= DS_BPE_FEW && bpe->total && text.p[text.n / 2] < 0x80)
+		return ds_bpe_merge_few(bpe, &enc->scratch, text, at, n_ret, err);
+	if (linear(enc) && text.n <= 3 * DS_BPE_FEW && text.p[0] >= 0xE3 && text.p[0] <= 0xE9 &&
+	    text.n % 3 == 0) {
+		DS_TRY(ds_bpe_merge_han(bpe, &enc->scratch, text, at, n_ret, err));
+		if (*n_ret)
+			return DS_OK;
+	}
 	if (linear(enc))
 		return ds_bpe_search(bpe, &enc->scratch, text, at, n_ret, err);
 	if (text.n <= DS_BPE_SHORT)
@@ -98,7 +125,7 @@ static enum ds_status encode_unknown(struct ds_bpe_encoder *enc, const uint8_t *
 	return DS_OK;
 }
 
-/* A pretoken of a vocabulary that does not hold every byte: stretches, and what is unknown. */
+/* A unit of a vocabulary that does not hold every byte: stretches, and what is unknown. */
 static enum ds_status encode_partial(struct ds_bpe_encoder *enc, struct ds_stretch text,
 				     size_t *n_ret, bool *exact_ret, struct ds_err *err)
 {
@@ -131,21 +158,26 @@ static enum ds_status encode_partial(struct ds_bpe_encoder *enc, struct ds_stret
 	return DS_OK;
 }
 
-/* The token that the whole pretoken is, when that can be told from the vocabulary alone. */
-static uint32_t whole(const struct ds_bpe_encoder *enc, struct ds_stretch text, struct ds_key key,
-		      uint64_t hash)
+/* The token that the unit is, when that can be told from the vocabulary alone. */
+static uint32_t whole(const struct ds_bpe_encoder *enc, const struct unit *unit, const uint8_t *p,
+		      bool *merges_ret)
 {
+	const struct ds_bpe *bpe = enc->bpe;
+	size_t len = unit->end - unit->start;
 	uint32_t id = DS_NO_TOKEN;
 
-	if (text.n > DS_BPE_INLINE)
-		id = ds_bpe_look_long(enc->bpe, text.p, text.n, hash);
-	else if (ds_seen(enc->bpe->token_seen, hash))
-		id = ds_bpe_look_short(enc->bpe, key, hash);
+	if (len > DS_BPE_INLINE)
+		id = ds_bpe_look_long(bpe, p, len, ds_long_hash(p, len));
+	else if (ds_seen(bpe->token_seen, unit->hash))
+		id = ds_bpe_look_short(bpe, unit->key, unit->hash);
 	if (id == DS_NO_TOKEN)
 		return id;
-	if ((enc->bpe->flags & DS_BPE_IGNORE_MERGES) && enc->bpe->ordinary[id])
+	*merges_ret = linear(enc) && ds_comes_about(enc->order, id);
+	if (*merges_ret)
 		return id;
-	return linear(enc) && ds_comes_about(enc->order, id) ? id : DS_NO_TOKEN;
+	return unit->whole && (bpe->flags & DS_BPE_IGNORE_MERGES) && bpe->ordinary[id]
+		       ? id
+		       : DS_NO_TOKEN;
 }
 
 static void remember(struct line *line, struct ds_key key, const uint32_t *id, size_t n)
@@ -190,101 +222,137 @@ static enum ds_status put(const struct ds_bpe *bpe, struct sink *sink, const uin
 	return DS_OK;
 }
 
-/* Pretoken i of the batch is not in the cache. */
-static enum ds_status miss(struct ds_bpe_encoder *enc, struct sink *sink, size_t i, size_t start,
+/* A unit that is not in the cache. */
+static enum ds_status miss(struct ds_bpe_encoder *enc, struct sink *sink, const struct unit *unit,
 			   struct ds_err *err)
 {
 	const struct ds_bpe *bpe = enc->bpe;
-	struct ds_stretch text = {sink->text + start, enc->end[i] - start, sink->text_end};
-	bool exact = true;
+	struct ds_stretch text = {sink->text + unit->start, unit->end - unit->start,
+				  sink->text_end};
+	bool exact = true, merges = true;
 	size_t n = 1;
-	uint32_t id = whole(enc, text, enc->key[i], enc->hash[i]);
+	uint32_t id = whole(enc, unit, text.p, &merges);
 
 	if (id != DS_NO_TOKEN) {
 		DS_TRY(ds_grow(&enc->scratch.id, &enc->scratch.cap_id, 1, sizeof id, err));
 		enc->scratch.id[0] = id;
 	} else if (bpe->total) {
+		merges = true;
 		DS_TRY(encode_stretch(enc, text, 0, &n, err));
 	} else {
+		merges = true;
 		DS_TRY(encode_partial(enc, text, &n, &exact, err));
 	}
-	if (text.n <= CACHED_BYTES && n <= CACHED_TOKENS && n && exact)
-		remember(cache_line(enc, i), enc->key[i],
-			 enc->scratch.id, n);
-	return put(bpe, sink, enc->scratch.id, exact ? NULL : enc->width, n, sink->base + start,
-		   err);
+	if (text.n <= CACHED_BYTES && n <= CACHED_TOKENS && n && exact && (merges || !enc->order))
+		remember(cache_line(enc, unit), unit->key, enc->scratch.id, n);
+	return put(bpe, sink, enc->scratch.id, exact ? NULL : enc->width, n,
+		   sink->base + unit->start, err);
 }
 
 /* --- a batch ------------------------------------------------------------------------------- */
 
-/* Keys and hashes of the n pretokens from start on. */
-static void hash_batch(struct ds_bpe_encoder *enc, const struct sink *sink, size_t start, size_t n)
+/* Whether a long pretoken is a token that merges need not make. */
+static bool is_odd_token(const struct ds_bpe *bpe, struct ds_stretch text)
 {
-	for (size_t i = 0; i < n; start = enc->end[i++]) {
-		const uint8_t *p = sink->text + start;
-		size_t len = enc->end[i] - start;
+	return (bpe->flags & DS_BPE_IGNORE_MERGES) &&
+	       ds_bpe_look_long(bpe, text.p, text.n, ds_long_hash(text.p, text.n)) != DS_NO_TOKEN;
+}
+
+/* Up to BATCH units from *start_io on, cut from pretokens; 0: those are used up. */
+static size_t cut_units(struct ds_bpe_encoder *enc, const struct sink *sink, size_t *start_io)
+{
+	size_t n = 0, start = *start_io;
+
+	while (n < BATCH && enc->next_pretoken < enc->n_pretokens) {
+		struct unit *unit = &enc->unit[n++];
+		size_t end = enc->pretoken[enc->next_pretoken];
+
+		unit->start = start;
+		unit->whole = start == enc->pretoken_start;
+		if (end - start > CACHED_BYTES && linear(enc)) {
+			struct ds_stretch text = {sink->text + start, end - start, sink->text_end};
+
+			unit->end = start + (unit->whole && is_odd_token(enc->bpe, text)
+						     ? text.n
+						     : ds_bpe_seam(enc->order, text));
+			unit->whole &= unit->end == end;
+		} else {
+			unit->end = end;
+		}
+		start = unit->end;
+		if (start == end) {
+			enc->next_pretoken++;
+			enc->pretoken_start = end;
+		}
+	}
+	*start_io = start;
+	return n;
+}
+
+static void hash_units(struct ds_bpe_encoder *enc, const struct sink *sink, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct unit *unit = &enc->unit[i];
+		size_t len = unit->end - unit->start;
 
 		if (len > CACHED_BYTES) {
-			enc->hash[i] = ds_long_hash(p, len);
-			enc->key[i] = (struct ds_key){1, 0}; /* as no key in the cache */
+			unit->key.high = 0; /* as no key in the cache */
 			continue;
 		}
-		enc->key[i] = ds_key_cut(ds_key_load_end(p, sink->text_end), len);
-		enc->hash[i] = ds_key_hash(enc->key[i]);
-		__builtin_prefetch(cache_line(enc, i));
+		unit->key = ds_key_cut(ds_key_load_end(sink->text + unit->start, sink->text_end),
+				       len);
+		unit->hash = ds_key_hash(unit->key);
+		__builtin_prefetch(cache_line(enc, unit));
 	}
 }
 
-static inline const struct cached *find(const struct ds_bpe_encoder *enc, size_t i)
+/* Units from the cache; for others the line of the vocabulary that they will need. */
+static void find_units(struct ds_bpe_encoder *enc, size_t n)
 {
-	const struct line *line = cache_line(enc, i);
-	struct ds_key key = enc->key[i];
+	for (size_t i = 0; i < n; i++) {
+		struct unit *unit = &enc->unit[i];
+		const struct cached *way;
 
-	if (line->way[0].key.low == key.low && line->way[0].key.high == key.high)
-		return &line->way[0];
-	if (line->way[1].key.low == key.low && line->way[1].key.high == key.high)
-		return &line->way[1];
-	return NULL;
+		unit->id[0] = 0;
+		if (!unit->key.high)
+			continue;
+		way = cache_line(enc, unit)->way;
+		if (way->key.low != unit->key.low || way->key.high != unit->key.high)
+			way++;
+		if (way->key.low == unit->key.low && way->key.high == unit->key.high) {
+			memcpy(unit->id, way->id, sizeof unit->id);
+		} else if (ds_seen(enc->bpe->token_seen, unit->hash)) {
+			__builtin_prefetch(&enc->bpe->line[unit->hash & enc->bpe->line_mask]);
+		}
+	}
 }
 
-/* The lines of the vocabulary that those not in the cache will need. */
-static void announce_misses(const struct ds_bpe_encoder *enc, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (enc->key[i].high && !find(enc, i))
-			__builtin_prefetch(&enc->bpe->line[enc->hash[i] & enc->bpe->line_mask]);
-}
-
-static enum ds_status encode_batch(struct ds_bpe_encoder *enc, struct sink *sink, size_t start,
-				   size_t n, struct ds_err *err)
+static enum ds_status encode_units(struct ds_bpe_encoder *enc, struct sink *sink, size_t n,
+				   struct ds_err *err)
 {
 	struct ds_tokens *tokens = sink->tokens;
 
 	if (tokens)
-		DS_TRY(make_room(tokens, n * CACHED_TOKENS, err));
-	for (size_t i = 0; i < n; start = enc->end[i++]) {
-		const struct cached *hit = find(enc, i);
-		unsigned count;
+		DS_TRY(make_room(tokens, n, err));
+	for (size_t i = 0; i < n; i++) {
+		struct unit *unit = &enc->unit[i];
+		unsigned count = unit->id[0] >> 24;
 
-		if (!hit) {
-			DS_TRY(miss(enc, sink, i, start, err));
+		unit->id[0] &= 0xFFFFFF;
+		if (!tokens && count) {
+			sink->count += count;
+		} else if (count == 1) {
+			tokens->id[tokens->n] = unit->id[0];
+			tokens->end[tokens->n++] = sink->base + unit->end;
+		} else {
+			if (count)
+				DS_TRY(put(enc->bpe, sink, unit->id, NULL, count,
+					   sink->base + unit->start, err));
+			else
+				DS_TRY(miss(enc, sink, unit, err));
 			if (tokens)
-				DS_TRY(make_room(tokens, (n - i) * CACHED_TOKENS, err));
-			continue;
+				DS_TRY(make_room(tokens, n - i, err));
 		}
-		count = hit->id[0] >> 24;
-		if (tokens && count == 1) {
-			tokens->id[tokens->n] = hit->id[0] & 0xFFFFFF;
-			tokens->end[tokens->n++] = sink->base + enc->end[i];
-		} else if (tokens) {
-			uint32_t id[CACHED_TOKENS];
-
-			memcpy(id, hit->id, sizeof id);
-			id[0] &= 0xFFFFFF;
-			DS_TRY(put(enc->bpe, sink, id, NULL, count, sink->base + start, err));
-			continue;
-		}
-		sink->count += count;
 	}
 	return DS_OK;
 }
@@ -294,14 +362,20 @@ static enum ds_status encode(struct ds_bpe_encoder *enc, struct sink *sink, stru
 	size_t start = 0, n;
 
 	ds_pretok_start(&enc->walk, sink->text, (size_t)(sink->text_end - sink->text));
+	enc->n_pretokens = enc->next_pretoken = enc->pretoken_start = 0;
 	for (;;) {
-		DS_TRY(ds_pretok_next(&enc->walk, enc->end, BATCH, &n, err));
-		if (!n)
-			return DS_OK;
-		hash_batch(enc, sink, start, n);
-		announce_misses(enc, n);
-		DS_TRY(encode_batch(enc, sink, start, n, err));
-		start = enc->end[n - 1];
+		n = cut_units(enc, sink, &start);
+		if (!n) {
+			enc->next_pretoken = 0;
+			DS_TRY(ds_pretok_next(&enc->walk, enc->pretoken, BATCH, &enc->n_pretokens,
+					      err));
+			if (!enc->n_pretokens)
+				return DS_OK;
+			continue;
+		}
+		hash_units(enc, sink, n);
+		find_units(enc, n);
+		DS_TRY(encode_units(enc, sink, n, err));
 	}
 }
 

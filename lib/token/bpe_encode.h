@@ -8,6 +8,7 @@
 #include "token/pretok.h"
 
 #define DS_BPE_SHORT 48 /* symbols that ds_bpe_merge_short() takes */
+#define DS_BPE_FEW 16	/* symbols that ds_bpe_merge_few() takes */
 
 /* A stretch of symbols: bytes of text between which nothing but merges stands. */
 struct ds_stretch {
@@ -20,7 +21,7 @@ struct ds_validity { /* direct-mapped memory of ds_bpe_stays_apart() */
 	uint64_t key; /* left, right, answer; 0: none */
 };
 
-#define DS_VALIDITY_BITS 15
+#define DS_VALIDITY_BITS 13
 
 /* Scratch memory that grows with the longest pretoken. */
 struct ds_bpe_scratch {
@@ -42,6 +43,14 @@ struct ds_bpe_scratch {
 enum ds_status ds_bpe_merge_short(const struct ds_bpe *bpe, struct ds_bpe_scratch *scratch,
 				  struct ds_stretch text, size_t at, size_t *n_ret,
 				  struct ds_err *err);
+/* The same, at most DS_BPE_FEW bytes, of a vocabulary that holds every byte; or of Chinese characters
+ * that are a token each, if nothing can merge across their edges before: *n_ret is 0 if not so. */
+enum ds_status ds_bpe_merge_few(const struct ds_bpe *bpe, struct ds_bpe_scratch *scratch,
+				struct ds_stretch text, size_t at, size_t *n_ret,
+				struct ds_err *err);
+enum ds_status ds_bpe_merge_han(const struct ds_bpe *bpe, struct ds_bpe_scratch *scratch,
+				struct ds_stretch text, size_t at, size_t *n_ret,
+				struct ds_err *err);
 /* Merge step by step with a heap: n log n, for any vocabulary. */
 enum ds_status ds_bpe_merge_heap(const struct ds_bpe *bpe, struct ds_bpe_scratch *scratch,
 				 struct ds_stretch text, size_t at, size_t *n_ret,
@@ -49,6 +58,10 @@ enum ds_status ds_bpe_merge_heap(const struct ds_bpe *bpe, struct ds_bpe_scratch
 /* Longest tokens first, back where they do not fit: linear, for proper vocabularies (bpe_order.c). */
 enum ds_status ds_bpe_search(const struct ds_bpe *bpe, struct ds_bpe_scratch *scratch,
 			     struct ds_stretch text, size_t at, size_t *n_ret, struct ds_err *err);
+
+/* The first place in the stretch that no token of its encoding can lie across; text.n: none.  By the
+ * bytes around it alone, for proper vocabularies. */
+size_t ds_bpe_seam(const struct ds_bpe_order *order, struct ds_stretch text);
 
 /* The symbol that text starts with at p, and its length; DS_NO_TOKEN: none. */
 static inline uint32_t ds_bpe_symbol(const struct ds_bpe *bpe, const uint8_t *p,

@@ -49,9 +49,110 @@ enum ds_status ds_bpe_merge_short(const struct ds_bpe *bpe, struct ds_bpe_scratc
 	return DS_OK;
 }
 
-/* --- with a heap --------------------------------------------------------------------------- */
+/* --- a few symbols ------------------------------------------------------------------------- */
+
+/* Pairs are known by rank << 4 | index of the left symbol, so that the least is the one to merge. */
+struct few {
+	uint32_t id[DS_BPE_FEW];
+	uint32_t pair[DS_BPE_FEW]; /* NONE: does not merge, or is gone */
+	uint8_t next[DS_BPE_FEW], prev[DS_BPE_FEW];
+	unsigned n;
+};
 
 #define NONE UINT32_MAX
+
+static inline uint32_t few_pair(uint32_t rank, unsigned i)
+{
+	return rank == DS_NO_RANK ? NONE : rank << 4 | i;
+}
+
+static enum ds_status merge_few(const struct ds_bpe *bpe, struct few *few,
+				struct ds_bpe_scratch *scratch, size_t at, size_t *n_ret,
+				struct ds_err *err)
+{
+	unsigned last = few->n - 1, n_out = 0;
+
+	for (unsigned i = 0; i < few->n; i++) {
+		few->next[i] = (uint8_t)(i + 1);
+		few->prev[i] = (uint8_t)(i - 1);
+	}
+	for (;;) {
+		uint32_t best = NONE;
+		unsigned i, j;
+
+		for (unsigned k = 0; k < last; k++)
+			best = few->pair[k] < best ? few->pair[k] : best;
+		if (best == NONE)
+			break;
+		i = best & 15;
+		j = few->next[i];
+		few->id[i] = bpe->rule[best >> 4].result;
+		few->pair[j] = few->pair[i] = NONE;
+		few->next[i] = few->next[j];
+		if (few->next[i] < few->n) {
+			few->prev[few->next[i]] = (uint8_t)i;
+			few->pair[i] = few_pair(
+				ds_bpe_rank(bpe, few->id[i], few->id[few->next[i]]), i);
+		}
+		if (i) {
+			j = few->prev[i];
+			few->pair[j] = few_pair(ds_bpe_rank(bpe, few->id[j], few->id[i]), j);
+		}
+	}
+	DS_TRY(ds_grow(&scratch->id, &scratch->cap_id, at + few->n, sizeof *scratch->id, err));
+	for (unsigned i = 0; i < few->n; i = few->next[i])
+		scratch->id[at + n_out++] = few->id[i];
+	*n_ret = n_out;
+	return DS_OK;
+}
+
+enum ds_status ds_bpe_merge_few(const struct ds_bpe *bpe, struct ds_bpe_scratch *scratch,
+				struct ds_stretch text, size_t at, size_t *n_ret,
+				struct ds_err *err)
+{
+	struct few few;
+
+	few.n = (unsigned)text.n;
+	for (unsigned i = 0; i < few.n; i++)
+		few.id[i] = bpe->byte_token[text.p[i]];
+	for (unsigned i = 0; i + 1 < few.n; i++)
+		few.pair[i] = few_pair(bpe->byte_pair[text.p[i] << 8 | text.p[i + 1]], i);
+	few.pair[few.n - 1] = NONE;
+	return merge_few(bpe, &few, scratch, at, n_ret, err);
+}
+
+/*
+ * Where no merge with a part of less than three bytes joins two characters, every symbol that
+ * reaches over an edge is made of whole ones: they may be merged as if text started with them.
+ */
+enum ds_status ds_bpe_merge_han(const struct ds_bpe *bpe, struct ds_bpe_scratch *scratch,
+				struct ds_stretch text, size_t at, size_t *n_ret,
+				struct ds_err *err)
+{
+	const struct ds_bpe_order *order = atomic_load_explicit(&bpe->order, memory_order_acquire);
+	struct few few;
+
+	*n_ret = 0;
+	few.n = (unsigned)text.n / 3;
+	for (unsigned i = 0; i < few.n; i++) {
+		const uint8_t *p = text.p + 3 * i;
+		uint32_t cp;
+
+		if (ds_utf8_decode(p, text.p + text.n, &cp) != 3 ||
+		    cp - DS_HAN_FIRST >= DS_HAN_COUNT ||
+		    order->han[cp - DS_HAN_FIRST] == DS_NO_TOKEN)
+			return DS_OK;
+		if (i && ds_joins_bytes(order, p))
+			return DS_OK;
+		few.id[i] = order->han[cp - DS_HAN_FIRST];
+	}
+	for (unsigned i = 0; i + 1 < few.n; i++)
+		few.pair[i] = few_pair(ds_bpe_rank(bpe, few.id[i], few.id[i + 1]), i);
+	few.pair[few.n - 1] = NONE;
+	return merge_few(bpe, &few, scratch, at, n_ret, err);
+}
+
+/* --- with a heap --------------------------------------------------------------------------- */
 
 struct line {
 	const struct ds_bpe *bpe;

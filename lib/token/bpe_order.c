@@ -61,6 +61,15 @@ static void set_joint(const struct ds_bpe *bpe, struct ds_bpe_order *order,
 		order->joint_bytes[both / 64] |= UINT64_C(1) << (both % 64);
 }
 
+static void set_level(struct ds_bpe_order *order, const struct ds_bpe_rule *rule, uint32_t rank)
+{
+	uint32_t cell = ds_level_cell(rule->left, rule->right);
+	unsigned old = ds_level_get(order, cell), level = rank >> order->level_shift;
+
+	if (level < old)
+		order->level[cell / 2] ^= (uint8_t)((old ^ level) << (cell % 2 * 4));
+}
+
 #define AHEAD 24
 
 static void set_origins(const struct ds_bpe *bpe, struct ds_bpe_order *order)
@@ -76,14 +85,15 @@ static void set_origins(const struct ds_bpe *bpe, struct ds_bpe_order *order)
 			__builtin_prefetch(&origin[rule[AHEAD].right]);
 		}
 		if (origin[rule->result] != DS_NO_ORIGIN)
-			continue;
+			continue; /* the first way to come about is the only one */
 		if (origin[rule->left] == DS_NO_ORIGIN || origin[rule->right] == DS_NO_ORIGIN) {
 			early = true;
-		} else if (ds_bpe_stays_apart(bpe, origin, rule->left, rule->right, k + 1)) {
+		} else if (ds_bpe_edges_hold(bpe, order, rule->left, rule->right, k + 1)) {
 			origin[rule->result] = (uint64_t)(k + 1) << (2 * DS_BPE_ID_BITS) |
 					       (uint64_t)rule->left << DS_BPE_ID_BITS |
 					       rule->right;
 			set_joint(bpe, order, rule);
+			set_level(order, rule, k);
 		}
 	}
 	order->proper = true;
@@ -135,25 +145,38 @@ static enum ds_status set_chains(const struct ds_bpe *bpe, struct ds_bpe_order *
 	return DS_OK;
 }
 
+static void set_head(const struct ds_bpe *bpe, struct ds_bpe_order *order, uint32_t id)
+{
+	struct ds_key key = ds_key_load(bpe->bytes + bpe->start[id]);
+	uint32_t len = ds_token_len(bpe, id), bit, cp;
+	struct ds_bpe_head *head = &order->head[ds_head_hash((uint32_t)key.low)];
+
+	if (len > DS_BPE_INLINE) {
+		head->lengths |= 1u << 15;
+	} else if (len > 2) {
+		head->lengths |= (uint16_t)(1u << (len - 3));
+		bit = ds_head_bit(ds_key_hash(ds_key_cut(key, len)));
+		head->bits[bit / 16] |= (uint16_t)(1u << (bit % 16));
+		if (len == 3 && ds_utf8_decode((const uint8_t *)&key, (const uint8_t *)&key + 3,
+					       &cp) == 3 &&
+		    cp - DS_HAN_FIRST < DS_HAN_COUNT)
+			order->han[cp - DS_HAN_FIRST] = id;
+	} else if (len == 2) {
+		order->two[key.low & 0xFFFF] = id;
+	}
+}
+
 static enum ds_status set_heads(const struct ds_bpe *bpe, struct ds_bpe_order *order,
 				struct ds_err *err)
 {
 	uint32_t n_long = 0;
 
 	for (uint32_t id = 0; id < bpe->n_tokens; id++) {
-		uint32_t len = ds_token_len(bpe, id);
-		uint32_t first = ds_get_u32(bpe->bytes + bpe->start[id]);
-
 		if (order->origin[id] == DS_NO_ORIGIN)
 			continue;
 		order->comes_about[id / 64] |= UINT64_C(1) << (id % 64);
-		if (len == 2) {
-			order->two[first & 0xFFFF] = id;
-		} else if (len > 3) {
-			order->head[ds_head_hash(first)] |=
-				(uint16_t)(1u << (len > DS_BPE_INLINE ? 15 : len - 4));
-			n_long += len > DS_BPE_INLINE;
-		}
+		n_long += ds_token_len(bpe, id) > DS_BPE_INLINE;
+		set_head(bpe, order, id);
 	}
 	return set_chains(bpe, order, n_long, err);
 }
@@ -163,28 +186,34 @@ static enum ds_status allocate(const struct ds_bpe *bpe, struct ds_bpe_order *or
 {
 	size_t n = bpe->n_tokens, words = n / 64 + 1, chains = (size_t)bpe->slot_mask + 1;
 	size_t heads = (size_t)1 << DS_HEAD_BITS;
-	size_t size = (n + words) * 8 + 8192 + DS_SEEN_BYTES + 65536 * 4 + (chains + n) * 4 +
-		      heads * 2;
+	size_t size = (n + words) * 8 + 8192 + DS_SEEN_BYTES + DS_LEVEL_BYTES + (65536 + DS_HAN_COUNT + chains + n) * 4 +
+		      heads * sizeof *order->head;
 	uint8_t *at = ds_alloc_large(size, 1);
 
 	if (!at)
 		return ds_fail_nomem(err, size);
 	order->region = at;
-	order->origin = (uint64_t *)at;
+	order->head = (struct ds_bpe_head *)at;
+	order->origin = (uint64_t *)(at += heads * sizeof *order->head);
 	order->comes_about = (uint64_t *)(at += n * 8);
 	order->joint_bytes = (uint64_t *)(at += words * 8);
 	order->joint_heads = (uint64_t *)(at += 8192);
-	order->two = (uint32_t *)(at += DS_SEEN_BYTES);
-	order->chain = (uint32_t *)(at += 65536 * 4);
-	order->chain_next = (uint32_t *)(at += chains * 4);
-	order->head = (uint16_t *)(at + n * 4);
+	order->level = at += DS_SEEN_BYTES;
+	order->two = (uint32_t *)(at += DS_LEVEL_BYTES);
+	order->han = (uint32_t *)(at += 65536 * 4);
+	order->chain = (uint32_t *)(at += DS_HAN_COUNT * 4);
+	order->chain_next = (uint32_t *)(at + chains * 4);
 	order->chain_mask = bpe->slot_mask;
 	memset(order->comes_about, 0, words * 8);
 	memset(order->joint_bytes, 0, 8192);
 	memset(order->joint_heads, 0, DS_SEEN_BYTES);
+	memset(order->level, 0xFF, DS_LEVEL_BYTES);
+	while (bpe->n_rules >> order->level_shift >= DS_LEVEL_NONE)
+		order->level_shift++;
 	memset(order->two, 0xFF, 65536 * 4);
+	memset(order->han, 0xFF, DS_HAN_COUNT * 4);
 	memset(order->chain, 0xFF, chains * 4);
-	memset(order->head, 0, heads * 2);
+	memset(order->head, 0, heads * sizeof *order->head);
 	return DS_OK;
 }
 

@@ -42,13 +42,14 @@ static struct found longest_chained(const struct search *search, struct ds_key f
 }
 
 /* The token of the first len (3 to DS_BPE_INLINE) bytes. */
-static inline uint32_t exactly(const struct search *search, struct ds_key all, uint32_t len)
+static inline uint32_t exactly(const struct search *search, const struct ds_bpe_head *head,
+			       struct ds_key all, uint32_t len)
 {
 	struct ds_key key = ds_key_cut(all, len);
 	uint64_t hash = ds_key_hash(key);
-	uint32_t id;
+	uint32_t bit = ds_head_bit(hash), id;
 
-	if (!ds_seen(search->bpe->token_seen, hash))
+	if (!(head->bits[bit / 16] >> (bit % 16) & 1))
 		return DS_NO_TOKEN;
 	id = ds_bpe_look_short(search->bpe, key, hash);
 	return id != DS_NO_TOKEN && ds_comes_about(search->order, id) ? id : DS_NO_TOKEN;
@@ -67,8 +68,9 @@ static inline struct found longest(const struct search *search, const uint8_t *p
 	if (below <= 2)
 		return (struct found){below == 2 ? search->bpe->byte_token[*p] : DS_NO_TOKEN, 1};
 	all = ds_key_load_end(p, search->readable);
-	if (below > 4) {
-		unsigned lengths = order->head[ds_head_hash((uint32_t)all.low)];
+	if (below > 3) {
+		const struct ds_bpe_head *head = &order->head[ds_head_hash((uint32_t)all.low)];
+		unsigned lengths = head->lengths;
 
 		if ((lengths & 0x8000) && below > DS_BPE_INLINE + 1) {
 			struct found found = longest_chained(search, all, p, below);
@@ -76,20 +78,15 @@ static inline struct found longest(const struct search *search, const uint8_t *p
 			if (found.id != DS_NO_TOKEN)
 				return found;
 		}
-		lengths &= below > DS_BPE_INLINE ? 0x0FFFu : (1u << (below - 4)) - 1;
+		lengths &= below > DS_BPE_INLINE ? 0x1FFFu : (1u << (below - 3)) - 1;
 		while (lengths) {
 			unsigned top = 31u - (unsigned)__builtin_clz(lengths);
 
-			id = exactly(search, all, top + 4);
+			id = exactly(search, head, all, top + 3);
 			if (id != DS_NO_TOKEN)
-				return (struct found){id, top + 4};
+				return (struct found){id, top + 3};
 			lengths ^= 1u << top;
 		}
-	}
-	if (below > 3) {
-		id = exactly(search, all, 3);
-		if (id != DS_NO_TOKEN)
-			return (struct found){id, 3};
 	}
 	id = order->two[all.low & 0xFFFF];
 	if (id != DS_NO_TOKEN)
@@ -102,8 +99,7 @@ static inline bool stays_apart(const struct search *search, struct found left, s
 			       const uint8_t *p)
 {
 	const struct ds_bpe_order *order = search->order;
-	uint32_t both = (uint32_t)p[-1] << 8 | p[0];
-	bool joint = order->joint_bytes[both / 64] >> (both % 64) & 1;
+	bool joint = ds_joins_bytes(order, p);
 	struct ds_validity *memory;
 	uint64_t pair;
 	bool apart;
@@ -116,9 +112,24 @@ static inline bool stays_apart(const struct search *search, struct found left, s
 	memory = &search->validity[ds_pair_hash(pair, (1u << DS_VALIDITY_BITS) - 1)];
 	if (memory->key >> 1 == pair + 1) /* + 1: no key is 0 */
 		return memory->key & 1;
-	apart = ds_bpe_stays_apart(search->bpe, order->origin, left.id, right.id, UINT32_MAX);
+	apart = ds_bpe_stays_apart(search->bpe, order, left.id, right.id);
 	memory->key = (pair + 1) << 1 | apart;
 	return apart;
+}
+
+size_t ds_bpe_seam(const struct ds_bpe_order *order, struct ds_stretch text)
+{
+	const uint8_t *p = text.p;
+
+	for (size_t i = 1; i < text.n; i++) {
+		if (ds_joins_bytes(order, p + i))
+			continue;
+		if (i < 3 || text.n - i < 3)
+			return i;
+		if (text.readable - (p + i) >= 4 && !ds_seen(order->joint_heads, ds_joint_hash(p + i)))
+			return i;
+	}
+	return text.n;
 }
 
 enum ds_status ds_bpe_search(const struct ds_bpe *bpe, struct ds_bpe_scratch *scratch,
@@ -144,6 +155,7 @@ enum ds_status ds_bpe_search(const struct ds_bpe *bpe, struct ds_bpe_scratch *sc
 		assert(next.id != DS_NO_TOKEN);
 		if (!(dead[end / 64] >> (end % 64) & 1) &&
 		    (!n || stays_apart(&search, last, next, text.p + pos))) {
+			__builtin_prefetch(&search.order->origin[next.id]);
 			out[n++] = next.id;
 			pos = end;
 			if (pos == text.n)

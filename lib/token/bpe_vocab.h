@@ -167,6 +167,7 @@ static inline uint32_t ds_bpe_look_short(const struct ds_bpe *bpe, struct ds_key
 	for (uint32_t i = (uint32_t)hash & bpe->line_mask;; i = (i + 1) & bpe->line_mask) {
 		const struct ds_bpe_line *line = &bpe->line[i];
 
+
 		for (unsigned j = 0; j < 3; j++)
 			if (line->key[j].low == key.low && line->key[j].high == key.high)
 				return line->id[j];
@@ -240,20 +241,31 @@ enum ds_status ds_bpe_order_get(const struct ds_bpe_order **order_ret, const str
 				struct ds_err *err);
 void ds_bpe_order_free(struct ds_bpe_order *order);
 
-#define DS_HEAD_BITS 16
+#define DS_HEAD_BITS 13
+#define DS_HAN_FIRST 0x3000 /* kana and Chinese characters: three bytes each, E3 to E9 */
+#define DS_HAN_COUNT (0xA000 - DS_HAN_FIRST)
+
+/* The tokens of 3 to DS_BPE_INLINE bytes that come about and begin with the same three (hashed). */
+struct ds_bpe_head {
+	uint16_t lengths;  /* bit i: 3 + i bytes; bit 15: some are longer than DS_BPE_INLINE */
+	uint16_t bits[15]; /* by ds_head_bit() of their hashes */
+};
 
 struct ds_bpe_order {
 	bool proper; /* the theorem of bpe_order.c holds; else only merging step by step is exact */
 	uint64_t *origin;      /* [n_tokens] see above */
 	uint64_t *comes_about; /* [n_tokens] bits: has an origin */
+	/* By ds_level_cell() of the pair, 4 bits: no origin there has a rank below level <<
+	 * level_shift; 15: there is none.  Spares most looks at pairs whose merge is too late. */
+	uint8_t *level;
+	unsigned level_shift;
 	/* Where merges of tokens that come about join: bits by the bytes at the joint. */
 	uint64_t *joint_bytes; /* [65536] one of the parts is under 3 bytes: the byte on each side */
 	uint64_t *joint_heads; /* ds_seen(): both are 3 or more: three bytes on each side */
 	/* Tokens that come about, by their first bytes: */
 	uint32_t *two; /* [65536] of two bytes, or DS_NO_TOKEN */
-	/* Lengths of those that begin with these four bytes (hashed): bit i: 4 + i bytes, up to
-	 * DS_BPE_INLINE; bit 15: longer ones. */
-	uint16_t *head; /* [1 << DS_HEAD_BITS] */
+	struct ds_bpe_head *head; /* [1 << DS_HEAD_BITS] */
+	uint32_t *han; /* [DS_HAN_COUNT] of one code point from DS_HAN_FIRST on, or DS_NO_TOKEN */
 	/* Longer than DS_BPE_INLINE: by the hash of their first 16 bytes, chains, longest first. */
 	uint32_t *chain; /* [chain_mask + 1] id, or DS_NO_TOKEN */
 	uint32_t chain_mask;
@@ -266,9 +278,14 @@ static inline bool ds_comes_about(const struct ds_bpe_order *order, uint32_t id)
 	return order->comes_about[id / 64] >> (id % 64) & 1;
 }
 
-static inline uint32_t ds_head_hash(uint32_t four_bytes)
+static inline uint32_t ds_head_hash(uint32_t three_bytes)
 {
-	return four_bytes * 0x9E3779B1u >> (32 - DS_HEAD_BITS);
+	return (three_bytes & 0xFFFFFF) * 0x9E3779B1u >> (32 - DS_HEAD_BITS);
+}
+
+static inline uint32_t ds_head_bit(uint64_t hash)
+{
+	return (uint32_t)((hash >> 32) * 240 >> 32);
 }
 
 /* Of the three bytes before p and the three from p on; 4 must be readable from p - 3 and p. */
@@ -279,37 +296,81 @@ static inline uint64_t ds_joint_hash(const uint8_t *p)
 	return (before << 24 | after) * UINT64_C(0x9E3779B97F4A7C15);
 }
 
+/* Whether some merge, one part of which is under three bytes, may join the bytes before and at p. */
+static inline bool ds_joins_bytes(const struct ds_bpe_order *order, const uint8_t *p)
+{
+	uint32_t both = (uint32_t)p[-1] << 8 | p[0];
+
+	return order->joint_bytes[both / 64] >> (both % 64) & 1;
+}
+
+#define DS_LEVEL_BITS 18
+#define DS_LEVEL_BYTES ((size_t)1 << (DS_LEVEL_BITS - 1))
+#define DS_LEVEL_NONE 15
+
+static inline uint32_t ds_level_cell(uint32_t left, uint32_t right)
+{
+	uint64_t pair = (uint64_t)left << DS_BPE_ID_BITS | right;
+
+	return (uint32_t)(ds_pair_seen_hash(pair) >> (64 - DS_LEVEL_BITS));
+}
+
+static inline unsigned ds_level_get(const struct ds_bpe_order *order, uint32_t cell)
+{
+	return order->level[cell / 2] >> (cell % 2 * 4) & 15;
+}
+
+/* Whether the merge of two symbols is an origin and 1 + its rank below limit. */
+static inline bool ds_merges_below(const struct ds_bpe *bpe, const struct ds_bpe_order *order,
+				   uint32_t left, uint32_t right, uint32_t limit)
+{
+	unsigned level = ds_level_get(order, ds_level_cell(left, right));
+	uint32_t rank;
+
+	if (level == DS_LEVEL_NONE || limit < 2 || level > (limit - 2) >> order->level_shift)
+		return false;
+	rank = ds_bpe_rank(bpe, left, right);
+	return rank != DS_NO_RANK && rank + 1 < limit &&
+	       ds_origin_rank(order->origin[bpe->rule[rank].result]) == rank + 1;
+}
+
 /*
  * Whether encoding the bytes of left and right together leaves them as two tokens, as far as merges
- * of ranks below limit - 1 go; both have an origin.  Walks back in time along the right edge of
- * left and the left edge of right: at each moment the two symbols that meet there must not merge.
- * A merge that ties with the one that made right wins (it is more to the left), one that ties with
- * that of left has lost.
+ * of ranks below limit - 1 go, that of left and right itself apart; both have an origin.  Walks
+ * back in time along the right edge of left and the left edge of right: at each moment the two
+ * symbols that meet there must not merge.  A merge that ties with the one that made right wins (it
+ * is more to the left), one that ties with that of left has lost.
  */
-static inline bool ds_bpe_stays_apart(const struct ds_bpe *bpe, const uint64_t *origin,
-				      uint32_t left, uint32_t right, uint32_t limit)
+static inline bool ds_bpe_edges_hold(const struct ds_bpe *bpe, const struct ds_bpe_order *order,
+				     uint32_t left, uint32_t right, uint32_t limit)
 {
-	uint64_t from_left = origin[left], from_right = origin[right];
+	uint64_t from_left = order->origin[left], from_right = order->origin[right];
 
 	for (;;) {
-		uint32_t rank = ds_bpe_rank(bpe, left, right);
 		uint32_t l = ds_origin_rank(from_left), r = ds_origin_rank(from_right);
 
-		if (rank != DS_NO_RANK && rank + 1 < limit &&
-		    ds_origin_rank(origin[bpe->rule[rank].result]) == rank + 1)
-			return false;
+		/* branches: what follows is loaded before it is known that it is needed */
 		if (l > r) {
 			limit = l;
 			left = ds_origin_right(from_left);
-			from_left = origin[left];
+			from_left = order->origin[left];
 		} else if (r) {
 			limit = r + 1;
 			right = ds_origin_left(from_right);
-			from_right = origin[right];
+			from_right = order->origin[right];
 		} else {
 			return true;
 		}
+		if (ds_merges_below(bpe, order, left, right, limit))
+			return false;
 	}
+}
+
+static inline bool ds_bpe_stays_apart(const struct ds_bpe *bpe, const struct ds_bpe_order *order,
+				      uint32_t left, uint32_t right)
+{
+	return !ds_merges_below(bpe, order, left, right, UINT32_MAX) &&
+	       ds_bpe_edges_hold(bpe, order, left, right, UINT32_MAX);
 }
 
 #endif
