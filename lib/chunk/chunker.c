@@ -288,22 +288,6 @@ static enum ds_boundary_kind kind_of(enum ds_rank rank)
 	return kind[rank];
 }
 
-/*
- * How full (in 1/16 of the limit) a chunk must be for a mark of a rank to be taken although more
- * would fit.  Measured with scripts/chunk-eval.
- */
-static const uint8_t fill_min[2][DS_RANK_HEADING + 1] = {
-	/* sentence, heading */
-	{[DS_RANK_LINE] = 4,
-	 [DS_RANK_SENTENCE] = 4,
-	 [DS_RANK_PARAGRAPH] = 10,
-	 [DS_RANK_GAP] = 8,
-	 [DS_RANK_FENCE] = 8,
-	 [DS_RANK_HEADING] = 6},
-	/* paragraph: whole paragraphs, however few */
-	{[DS_RANK_LINE] = 4, [DS_RANK_SENTENCE] = 4},
-};
-
 /* The index of the first mark at or after pos. */
 static size_t first_mark(const struct ds_chunker *c, uint64_t pos)
 {
@@ -320,23 +304,36 @@ static size_t first_mark(const struct ds_chunker *c, uint64_t pos)
 	return low;
 }
 
+/*
+ * The least tokens (about) between what is covered and the end of a chunk, for the end to be at a
+ * better kind of mark than it could: a quarter of what is free.  With less, chunks get small; with
+ * more, scripts/chunk-eval finds less than with chunks of the same mean size.
+ */
+static uint64_t new_tokens_min(const struct ds_chunker *c)
+{
+	uint64_t repeated = ds_counter_estimate(&c->counter, c->covered) -
+			    ds_counter_estimate(&c->counter, c->start);
+
+	return repeated < c->limit ? (c->limit - repeated) / 4 : 0;
+}
+
 /* The best mark in (covered, last], where all marks fit; -1 when there is none. */
 static ptrdiff_t best_mark(const struct ds_chunker *c, ptrdiff_t last)
 {
 	const struct ds_mark *mark = c->scan.mark;
-	const uint8_t *min = fill_min[c->options.boundary == DS_BOUNDARY_PARAGRAPH];
-	uint64_t start_tokens = ds_counter_estimate(&c->counter, c->start);
+	bool paragraphs = c->options.boundary == DS_BOUNDARY_PARAGRAPH;
+	uint64_t min = ds_counter_estimate(&c->counter, c->covered) + new_tokens_min(c);
 	ptrdiff_t best = -1;
 
 	for (ptrdiff_t i = last; i >= 0 && mark[i].pos > c->covered; i--) {
-		uint64_t tokens = ds_counter_estimate(&c->counter, mark[i].pos) - start_tokens;
+		bool enough = ds_counter_estimate(&c->counter, mark[i].pos) >= min;
 
-		if (best >= 0 && mark[i].rank <= mark[best].rank)
-			continue;
-		if (tokens * 16 >= (uint64_t)min[mark[i].rank] * c->limit)
+		if (!enough && !paragraphs)
+			break;
+		if ((best < 0 || mark[i].rank > mark[best].rank) &&
+		    (enough || (mark[i].rank >= DS_RANK_PARAGRAPH &&
+				(best < 0 || mark[best].rank < DS_RANK_PARAGRAPH))))
 			best = i;
-		else if (best < 0 && tokens * 16 >= (uint64_t)min[DS_RANK_SENTENCE] * c->limit)
-			best = i; /* the end of a paragraph ends a sentence too */
 	}
 	return best;
 }
@@ -437,7 +434,7 @@ static enum ds_status choose_semantic(struct ds_chunker *c, ptrdiff_t last, ptrd
 		.start = c->start,
 		.covered = c->covered,
 		.horizon = c->horizon,
-		.tokens_min = c->limit / 4,
+		.tokens_min = new_tokens_min(c),
 		.last = (size_t)last,
 	};
 

@@ -168,7 +168,7 @@ static double distance(const struct ds_semantic *s, size_t k)
 enum ds_status ds_semantic_choose(struct ds_semantic *s, const struct ds_semantic_view *v,
 				  ptrdiff_t *mark_ret, struct ds_err *err)
 {
-	uint64_t start_tokens = ds_counter_estimate(v->counter, v->start);
+	uint64_t min = ds_counter_estimate(v->counter, v->covered) + v->tokens_min;
 	double best = -1;
 	size_t choices = 0;
 	ptrdiff_t mark = -1;
@@ -182,7 +182,7 @@ enum ds_status ds_semantic_choose(struct ds_semantic *s, const struct ds_semanti
 		double far;
 
 		if (u->mark < 0 || u->start <= v->covered || u->mark > (ptrdiff_t)v->last ||
-		    ds_counter_estimate(v->counter, u->start) - start_tokens < v->tokens_min)
+		    ds_counter_estimate(v->counter, u->start) < min)
 			continue;
 		choices++;
 		far = distance(s, k);

@@ -21,7 +21,7 @@ struct ds_semantic_view {
 	const struct ds_scan *scan;
 	const struct ds_counter *counter;
 	uint64_t start, covered, horizon;
-	uint64_t tokens_min; /* from start to the choice, at least */
+	uint64_t tokens_min; /* from what is covered to the choice, at least */
 	size_t last;	     /* the last mark that may be chosen */
 };
 
