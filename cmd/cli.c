@@ -293,11 +293,14 @@ void cli_note(const struct cli *cli, const char *format, ...)
 
 enum cli_format cli_format_for_output(const struct cli *cli)
 {
+	bool terminal =
+		(!cli->output || strcmp(cli->output, "-") == 0) && isatty(STDOUT_FILENO);
+
+	if (cli->format == CLI_FRAMES && terminal)
+		cli_usage(cli, "frames are not for a terminal; name a file with -o");
 	if (cli->format != CLI_AUTO)
 		return cli->format;
-	if (cli->output && strcmp(cli->output, "-") != 0)
-		return CLI_FRAMES;
-	return isatty(STDOUT_FILENO) ? CLI_TEXT : CLI_FRAMES;
+	return terminal ? CLI_TEXT : CLI_FRAMES;
 }
 
 void cli_refuse_terminal(const struct cli *cli)

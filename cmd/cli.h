@@ -96,7 +96,8 @@ void cli_warn(const struct cli *cli, const char *format, ...)
 void cli_note(const struct cli *cli, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* What auto means here: frames when standard output (or -o) is not a terminal, else text. */
+/* What auto means here: frames when standard output (or -o) is not a terminal, else text.  Usage
+ * error when frames are asked for on a terminal. */
 enum cli_format cli_format_for_output(const struct cli *cli);
 /* Usage error when input would come from a terminal and there is nothing to read. */
 void cli_refuse_terminal(const struct cli *cli);

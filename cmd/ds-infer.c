@@ -22,6 +22,8 @@
 /* A batch ends at so many texts or bytes. */
 #define BATCH_TEXTS 256
 #define BATCH_BYTES ((size_t)1 << 20)
+/* or when a frame arrives so long after the batch before: a slow producer's chunks do not wait. */
+#define BATCH_SECONDS 0.2
 /* A plain text is held in memory whole. */
 #define TEXT_BYTES_MAX ((size_t)256 << 20)
 
@@ -73,6 +75,7 @@ struct infer {
 	/* the batch */
 	struct pending *queue;
 	size_t n_queue, cap_queue, n_texts;
+	double flushed; /* time of the batch before */
 	struct ds_buf bytes;
 	struct ds_part *texts; /* [BATCH_TEXTS] */
 	float *vectors;	       /* [BATCH_TEXTS][dims] */
@@ -250,6 +253,7 @@ static enum ds_status flush(struct infer *in, struct ds_err *err)
 			DS_TRY(write_embedding(in, &p->chunk, in->vectors + text++ * dims, err));
 	}
 	in->n_queue = in->n_texts = in->bytes.len = 0;
+	in->flushed = cli_seconds();
 	cli_progress(&in->cli, "embedding", in->input_bytes, 0);
 	return DS_OK;
 }
@@ -264,7 +268,8 @@ static enum ds_status queue(struct infer *in, struct pending p, const void *byte
 	DS_TRY(ds_buf_append(&in->bytes, bytes, n, err));
 	in->queue[in->n_queue++] = p;
 	in->n_texts += p.type == DS_FRAME_CHUNK;
-	if (in->n_texts == BATCH_TEXTS || in->bytes.len >= BATCH_BYTES)
+	if (in->n_texts == BATCH_TEXTS || in->bytes.len >= BATCH_BYTES ||
+	    (in->n_texts && cli_seconds() - in->flushed > BATCH_SECONDS))
 		return flush(in, err);
 	return DS_OK;
 }
@@ -408,6 +413,7 @@ static enum ds_status embed_input(struct infer *in, const char *path, struct ds_
 		return DS_OK;
 	}
 	input.tie = &in->out;
+	in->flushed = cli_seconds();
 	st = ds_frame_detect(&input, &frames, err);
 	if (st == DS_OK && frames)
 		st = embed_frames(in, &input, err);
