@@ -181,6 +181,8 @@ static enum ds_status chunk_plain(struct chunk *c, struct ds_in *in, const char 
 		if (n == 0)
 			return finish(c, err);
 		DS_TRY(push(c, bytes, n, false, err));
+		if (n < sizeof bytes) /* a slow input: what is known of it is not kept waiting */
+			DS_TRY(ds_out_flush(&c->out, err));
 		cli_progress(&c->cli, in->name, c->size, d.size == DS_SIZE_UNKNOWN ? 0 : d.size);
 	}
 }
