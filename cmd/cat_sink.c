@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/decimal.h"
 #include "frame/json.h"
 
 enum ds_status cat_sink_open(struct cat_sink *s, enum cat_form form, struct ds_out *out,
@@ -63,8 +64,11 @@ static enum ds_status text_vector(struct cat_sink *s, const struct ds_frame *f, 
 
 	DS_TRY(ds_embedding_get(f, &e, err));
 	DS_TRY(vector_values(s, &e, &v, err));
-	for (size_t i = 0; i < e.dims; i++)
-		DS_TRY(print(s, err, "%s%.9g", i ? " " : "", (double)v[i]));
+	for (size_t i = 0; i < e.dims; i++) {
+		char text[DS_F32_TEXT_BYTES + 1] = " ";
+
+		DS_TRY(ds_out_write(s->out, text + !i, ds_f32_text(v[i], text + 1) + !!i, err));
+	}
 	return ds_out_write(s->out, "\n", 1, err);
 }
 

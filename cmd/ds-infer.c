@@ -12,9 +12,10 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
-#include "base/utf8.h"
+#include "base/decimal.h"
 #include "cli.h"
 #include "frame/frame.h"
+#include "frame/json.h"
 #include "kern/kern.h"
 #include "model/model.h"
 #include "quant/quant.h"
@@ -132,32 +133,6 @@ static void convert(struct infer *in, const float *vector, struct ds_embedding_f
 	}
 }
 
-/* Bytes as a JSON string; what is not UTF-8 becomes U+FFFD. */
-static enum ds_status put_json(struct ds_buf *line, const struct ds_buf *bytes, struct ds_err *err)
-{
-	const uint8_t *p = bytes->data, *end = p + bytes->len;
-
-	DS_TRY(ds_buf_append(line, "\"", 1, err));
-	while (p < end) {
-		uint32_t cp;
-		unsigned n = ds_utf8_decode(p, end, &cp);
-		char text[8];
-
-		if (cp == DS_UTF8_INVALID)
-			DS_TRY(ds_buf_append(line, "\xEF\xBF\xBD", 3, err));
-		else if (cp < 0x20)
-			DS_TRY(ds_buf_append(line, text,
-					     (size_t)snprintf(text, sizeof text, "\\u%04x", cp),
-					     err));
-		else if (cp == '"' || cp == '\\')
-			DS_TRY(ds_buf_append(line, (char[]){'\\', (char)cp}, 2, err));
-		else
-			DS_TRY(ds_buf_append(line, p, n, err));
-		p += n;
-	}
-	return ds_buf_append(line, "\"", 1, err);
-}
-
 static enum ds_status write_line(struct infer *in, const struct ds_embedding_frame *e,
 				 struct ds_err *err)
 {
@@ -167,8 +142,8 @@ static enum ds_status write_line(struct infer *in, const struct ds_embedding_fra
 
 	in->line.len = 0;
 	if (in->format == CLI_JSONL) {
-		DS_TRY(ds_buf_append(&in->line, "{\"doc\":", 7, err));
-		DS_TRY(put_json(&in->line, &in->name, err));
+		DS_TRY(ds_buf_append(&in->line, "{", 1, err));
+		DS_TRY(ds_json_string("doc", in->name.data, in->name.len, &in->line, err));
 		n = snprintf(text, sizeof text, ",\"start\":%llu,\"end\":%llu,\"embedding\":[",
 			     (unsigned long long)e->start, (unsigned long long)e->end);
 		DS_TRY(ds_buf_append(&in->line, text, (size_t)n, err));
@@ -178,8 +153,7 @@ static enum ds_status write_line(struct infer *in, const struct ds_embedding_fra
 	for (uint32_t i = 0; i < e->dims; i++) {
 		if (i)
 			DS_TRY(ds_buf_append(&in->line, between, 1, err));
-		n = snprintf(text, sizeof text, "%.9g", (double)in->floats[i]);
-		DS_TRY(ds_buf_append(&in->line, text, (size_t)n, err));
+		DS_TRY(ds_buf_append(&in->line, text, ds_f32_text(in->floats[i], text), err));
 	}
 	DS_TRY(ds_buf_append(&in->line, "]}\n" + (in->format == CLI_JSONL ? 0 : 2),
 			     in->format == CLI_JSONL ? 3 : 1, err));

@@ -13,6 +13,11 @@
 /* Append the line of a frame, with its newline. */
 enum ds_status ds_frame_json_put(const struct ds_frame *f, struct ds_buf *line, struct ds_err *err);
 
+/* Append "name":"bytes", or "name_base64":"..." when they are not UTF-8; a comma first, unless it
+ * is the first of its object. */
+enum ds_status ds_json_string(const char *name, const void *bytes, size_t n, struct ds_buf *json,
+			      struct ds_err *err);
+
 /* Names of enum ds_boundary_kind and enum ds_vector_type, as the lines have them. */
 extern const char *const ds_boundary_names[DS_CUT_KINDS];
 extern const char *const ds_vector_names[3];

@@ -95,6 +95,7 @@ static enum ds_status string(struct object *o, const char *key, struct ds_buf *b
 		return DS_OK;
 	if (!json_is_string(v))
 		return expected(o, other, "a string");
+	buf->len = 0;
 	DS_TRY(ds_buf_reserve(buf, 1, o->err));
 	DS_TRY(ds_base64_get(json_string_value(v), json_string_length(v), buf, o->err));
 	*bytes_ret = (const char *)buf->data;
@@ -404,15 +405,15 @@ static enum ds_status end_named(struct ds_json_reader *r, struct ds_frame_writer
 /* "doc" is a number, or a name: then a document with that name begins where it changes. */
 static enum ds_status get_doc(struct object *o)
 {
-	json_t *v = json_object_get(o->json, "doc");
-	struct ds_document d = {.name = json_string_value(v), .size = DS_SIZE_UNKNOWN};
+	struct ds_document d = {.size = DS_SIZE_UNKNOWN};
 	struct ds_json_reader *r = o->reader;
 
-	if (!d.name) {
+	if (!json_is_string(json_object_get(o->json, "doc")) &&
+	    !json_object_get(o->json, "doc_base64")) {
 		DS_TRY(end_named(r, o->w, o->err));
 		return count(o, "doc", &o->doc);
 	}
-	d.name_len = json_string_length(v);
+	DS_TRY(string(o, "doc", &o->bytes[1], &d.name, &d.name_len));
 	if (!r->named || r->name.len != d.name_len ||
 	    (d.name_len && memcmp(r->name.data, d.name, d.name_len) != 0)) {
 		DS_TRY(end_named(r, o->w, o->err));

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cursor.h"
+#include "base/decimal.h"
 #include "base/half.h"
 #include "base/utf8.h"
 #include "frame/base64.h"
@@ -37,7 +38,9 @@ static void text(struct line *l, const char *s)
 
 static void key(struct line *l, const char *name, const char *suffix)
 {
-	text(l, ",\"");
+	size_t n = l->buf->len;
+
+	text(l, n && l->buf->data[n - 1] == '{' ? "\"" : ",\"");
 	text(l, name);
 	text(l, suffix);
 	text(l, "\":");
@@ -80,19 +83,25 @@ static void hex(struct line *l, const char *name, uint64_t value)
 	formatted(l, "\"%016" PRIx64 "\"", value);
 }
 
-/* A number with so many significant digits that reading gives the same bits.  JSON readers take -0
- * for an integer, so a negative zero has a point; the point is one in every locale. */
-static void real(struct line *l, double value, int digits)
+static void f32(struct line *l, float value)
+{
+	char s[DS_F32_TEXT_BYTES];
+
+	raw(l, s, ds_f32_text(value, s));
+}
+
+/* Seventeen digits, with which reading gives the same bits. */
+static void f64(struct line *l, double value)
 {
 	char s[40], *comma;
 
-	if (value == 0 && signbit(value)) {
-		text(l, "-0.0");
+	if (value == 0) {
+		f32(l, (float)value);
 		return;
 	}
-	snprintf(s, sizeof s, "%.*g", digits, value);
+	snprintf(s, sizeof s, "%.17g", value);
 	comma = strchr(s, ',');
-	if (comma)
+	if (comma) /* the locale's */
 		*comma = '.';
 	text(l, s);
 }
@@ -192,7 +201,7 @@ static void put_logprob(struct line *l, const struct ds_logprob_frame *p)
 		if (isnan(p->logprob[i]))
 			text(l, "null");
 		else
-			real(l, p->logprob[i], 9);
+			f32(l, p->logprob[i]);
 	}
 	text(l, "]");
 }
@@ -221,7 +230,7 @@ static void put_embedding(struct line *l, const struct ds_embedding_frame *e)
 	formatted(l, "\"%s\"", ds_vector_names[e->type]);
 	if (e->type == DS_VECTOR_I8) {
 		key(l, "scale", "");
-		real(l, e->scale, 9);
+		f32(l, e->scale);
 	}
 	key(l, "normalised", "");
 	text(l, e->normalised ? "true" : "false");
@@ -229,9 +238,9 @@ static void put_embedding(struct line *l, const struct ds_embedding_frame *e)
 	for (size_t i = 0; i < e->dims; i++) {
 		text(l, i ? "," : "[");
 		if (e->type == DS_VECTOR_F32)
-			real(l, ((const float *)e->data)[i], 9);
+			f32(l, ((const float *)e->data)[i]);
 		else if (e->type == DS_VECTOR_F16)
-			real(l, ds_f16_to_f32(((const uint16_t *)e->data)[i]), 9);
+			f32(l, ds_f16_to_f32(((const uint16_t *)e->data)[i]));
 		else
 			formatted(l, "%d", ((const int8_t *)e->data)[i]);
 	}
@@ -245,7 +254,7 @@ static void put_hit(struct line *l, const struct ds_hit_frame *h)
 	u64(l, "start", h->start);
 	u64(l, "end", h->end);
 	key(l, "score", "");
-	real(l, h->score, 17);
+	f64(l, h->score);
 	string(l, "text", h->text, h->text_len);
 }
 
@@ -306,6 +315,15 @@ static enum ds_status put_fields(struct line *l, const struct ds_frame *f)
 		base64(l, "payload", f->payload, f->payload_len);
 	}
 	return DS_OK;
+}
+
+enum ds_status ds_json_string(const char *name, const void *bytes, size_t n, struct ds_buf *json,
+			      struct ds_err *err)
+{
+	struct line l = {json, err, DS_OK};
+
+	string(&l, name, bytes, n);
+	return l.status;
 }
 
 enum ds_status ds_frame_json_put(const struct ds_frame *f, struct ds_buf *line, struct ds_err *err)
