@@ -185,16 +185,40 @@ static size_t skip_marks(const struct work *w, size_t at)
 	return at;
 }
 
+/* The last ASCII character of a run, which marks may follow, or what is not ASCII. */
+static size_t skip_ascii(const struct work *w, size_t at)
+{
+	size_t from = at;
+	uint64_t v;
+
+	while (w->n - at >= 8) {
+		memcpy(&v, w->in + at, 8);
+		v &= UINT64_C(0x8080808080808080);
+		if (v) {
+			at += (size_t)__builtin_ctzll(v) / 8;
+			return at > from ? at - 1 : at;
+		}
+		at += 8;
+	}
+	while (at < w->n && w->in[at] < 0x80)
+		at++;
+	return at == w->n || at == from ? at : at - 1;
+}
+
 static enum ds_status normal_form(struct work *w, unsigned options, struct ds_err *err)
 {
 	const uint8_t *in = w->in, *end = in + w->n;
 	size_t at = 0;
 
 	while (at < w->n) {
-		size_t start = at, after;
+		size_t start, after;
 		uint32_t cp;
 		char class;
 
+		at = skip_ascii(w, at);
+		if (at == w->n)
+			break;
+		start = at;
 		at += ds_utf8_decode(in + at, end, &cp);
 		after = at;
 		class = cp > 0x10FFFF ? 0 : norm_class(cp);
@@ -286,8 +310,19 @@ static enum ds_status strip(struct work *w, const struct ds_norm_step *step, str
 	return end < w->n ? replace(w, w->n, "", 0, err) : DS_OK;
 }
 
-static enum ds_status run_step(const struct ds_norm_step *step, struct work *w, bool first,
-			       struct ds_err *err)
+static enum ds_status prepend(struct work *w, const struct ds_norm_step *step,
+			      enum ds_text_place place, struct ds_err *err)
+{
+	bool there = w->n >= step->b.len && memcmp(w->in, step->b.s, step->b.len) == 0;
+
+	if (w->n && place != DS_TEXT_CONTINUES && !(step->unless && there) &&
+	    !(step->at_start && place != DS_TEXT_START))
+		DS_TRY(replace(w, 0, step->b.s, step->b.len, err));
+	return keep(w, w->n, err);
+}
+
+static enum ds_status run_step(const struct ds_norm_step *step, struct work *w,
+			       enum ds_text_place place, struct ds_err *err)
 {
 	switch (step->kind) {
 	case DS_NORM_NFC:
@@ -308,22 +343,20 @@ static enum ds_status run_step(const struct ds_norm_step *step, struct work *w, 
 	case DS_NORM_REPLACE:
 		return replace_all(w, step, err);
 	case DS_NORM_PREPEND:
-		if (first && w->n)
-			DS_TRY(replace(w, 0, step->b.s, step->b.len, err));
-		return keep(w, w->n, err);
+		return prepend(w, step, place, err);
 	case DS_NORM_STRIP:
 		return strip(w, step, err);
 	}
 	return DS_OK;
 }
 
-enum ds_status ds_norm_run(const struct ds_norm *norm, const uint8_t *text, size_t n, bool first,
-			   struct ds_normed *out, struct ds_err *err)
+enum ds_status ds_norm_run(const struct ds_norm *norm, const struct ds_part *text,
+			   enum ds_text_place place, struct ds_normed *out, struct ds_err *err)
 {
 	size_t turn = 0;
 
-	out->text = text;
-	out->len = n;
+	out->text = text->bytes;
+	out->len = text->len;
 	out->n_map = 0;
 	for (size_t i = 0; i < norm->n; i++) {
 		struct work w = {
@@ -335,7 +368,7 @@ enum ds_status ds_norm_run(const struct ds_norm *norm, const uint8_t *text, size
 
 		w.out->len = 0;
 		w.map->n = 0;
-		DS_TRY(run_step(&norm->step[i], &w, first, err));
+		DS_TRY(run_step(&norm->step[i], &w, place, err));
 		if (!w.changed)
 			continue;
 		out->text = w.out->data ? w.out->data : (const uint8_t *)"";

@@ -23,14 +23,15 @@ enum ds_norm_kind {
 	DS_NORM_LOWER,
 	DS_NORM_ACCENTS, /* drop combining marks */
 	DS_NORM_REPLACE, /* a by b */
-	DS_NORM_PREPEND, /* b before a text that is not empty */
+	DS_NORM_PREPEND, /* b before a text that is not empty, as the flags say */
 	DS_NORM_STRIP,	 /* white space at the ends */
 };
 
 struct ds_norm_step {
 	enum ds_norm_kind kind;
 	struct ds_str a, b;
-	bool left, right; /* DS_NORM_STRIP */
+	bool left, right;      /* DS_NORM_STRIP: at which ends */
+	bool unless, at_start; /* DS_NORM_PREPEND: not twice; only where the document begins */
 };
 
 #define DS_NORM_STEPS_MAX 8
@@ -59,9 +60,11 @@ struct ds_normed {
 	size_t len;
 };
 
-enum ds_status ds_norm_run(const struct ds_norm *norm, const uint8_t *text, size_t n,
-			   bool first, /* nothing of the text was cut off before it */
-			   struct ds_normed *out, struct ds_err *err);
+/* What stands before a text. */
+enum ds_text_place { DS_TEXT_START, DS_TEXT_AFTER_TOKEN, DS_TEXT_CONTINUES };
+
+enum ds_status ds_norm_run(const struct ds_norm *norm, const struct ds_part *text,
+			   enum ds_text_place place, struct ds_normed *out, struct ds_err *err);
 /* Turn ends in the normalised text, never descending, into ends in the original. */
 void ds_norm_ends(const struct ds_normed *normed, uint64_t *end, size_t n, uint64_t base);
 void ds_normed_fini(struct ds_normed *normed);

@@ -14,6 +14,7 @@
 
 #include "base/cursor.h"
 #include "base/utf8.h"
+#include "token/pairs.h"
 #include "token/vocab.h"
 #include "token/wordcache.h"
 
@@ -35,10 +36,7 @@ struct ds_spm {
 	size_t token_bytes_max;
 	uint32_t byte_id[256];
 	uint32_t unk;
-	/* which pairs of characters stand side by side in a token: one bit by hash, so that a set
-	 * bit may be by chance and a clear one is certain */
-	uint64_t *pair; /* [1 << (pair_bits - 6)] */
-	unsigned pair_bits;
+	struct ds_pairs *pairs;
 };
 
 /* --- vocabulary ---------------------------------------------------------------------------- */
@@ -77,32 +75,6 @@ static uint32_t lookup(const struct ds_spm *spm, const uint8_t *bytes, size_t n)
 	return DS_NO_TOKEN;
 }
 
-static uint64_t pair_bit(const struct ds_spm *spm, uint32_t a, uint32_t b)
-{
-	return (((uint64_t)a << 32 | b) * 0x9E3779B97F4A7C15u) >> (64 - spm->pair_bits);
-}
-
-static bool may_join(const struct ds_spm *spm, uint32_t a, uint32_t b)
-{
-	uint64_t bit = pair_bit(spm, a, b);
-
-	return spm->pair[bit / 64] >> bit % 64 & 1;
-}
-
-static void note_pairs(struct ds_spm *spm, struct ds_str s)
-{
-	const uint8_t *p = (const uint8_t *)s.s, *end = p + s.len;
-	uint32_t a, b;
-
-	for (p += ds_utf8_decode(p, end, &a); p < end; a = b) {
-		uint64_t bit;
-
-		p += ds_utf8_decode(p, end, &b);
-		bit = pair_bit(spm, a, b);
-		spm->pair[bit / 64] |= (uint64_t)1 << bit % 64;
-	}
-}
-
 static void insert(struct ds_spm *spm, uint32_t id)
 {
 	struct ds_str s = spm->token[id];
@@ -117,11 +89,10 @@ static void insert(struct ds_spm *spm, uint32_t id)
 	while (spm->slots[i].id)
 		i = (i + 1) & spm->mask;
 	spm->slots[i] = (struct slot){(uint32_t)(hash >> 32), id + 1};
-	note_pairs(spm, s);
+	ds_pairs_note(spm->pairs, s);
 }
 
-/* Copy s to out with spaces for U+2581; the length. */
-static size_t unescape(struct ds_str s, char *out)
+size_t ds_spm_unescape(struct ds_str s, char *out)
 {
 	size_t len = 0;
 
@@ -141,8 +112,7 @@ static int hex(char c)
 	return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* The byte that "<0x0A>" stands for, or -1. */
-static int byte_token(struct ds_str s)
+int ds_spm_byte(struct ds_str s)
 {
 	if (s.len != 6 || memcmp(s.s, "<0x", 3) != 0 || s.s[5] != '>' || hex(s.s[3]) < 0 ||
 	    hex(s.s[4]) < 0)
@@ -159,15 +129,13 @@ static enum ds_status allocate(struct ds_spm *spm, const struct ds_spm_source *s
 		slots *= 2;
 	spm->n = source->n;
 	spm->mask = (uint32_t)slots - 1;
-	spm->pair_bits = source->n > 65536 ? 23 : 20;
 	spm->token = ds_alloc_zero(source->n, sizeof *spm->token);
 	spm->score = ds_alloc(source->n, sizeof *spm->score);
 	spm->bytes = ds_alloc(source->token->data_len, 1);
 	spm->slots = ds_alloc_zero(slots, sizeof *spm->slots);
-	spm->pair = ds_alloc_zero((size_t)1 << (spm->pair_bits - 6), sizeof *spm->pair);
-	if (!spm->token || !spm->score || !spm->bytes || !spm->slots || !spm->pair)
+	if (!spm->token || !spm->score || !spm->bytes || !spm->slots)
 		return ds_fail_nomem(err, source->n * 32);
-	return DS_OK;
+	return ds_pairs_new(&spm->pairs, source->n, err);
 }
 
 static void read_tokens(struct ds_spm *spm, const struct ds_spm_source *source)
@@ -180,7 +148,7 @@ static void read_tokens(struct ds_spm *spm, const struct ds_spm_source *source)
 	for (uint32_t id = 0; id < spm->n; id++) {
 		struct ds_str s = ds_gguf_next_str(source->token, &pos);
 		uint32_t type = ds_get_u32(source->type + (size_t)id * 4);
-		int byte = type == DS_TYPE_BYTE ? byte_token(s) : -1;
+		int byte = type == DS_TYPE_BYTE ? ds_spm_byte(s) : -1;
 
 		spm->token[id] = (struct ds_str){spm->bytes + at, 0};
 		if (byte >= 0) {
@@ -188,7 +156,7 @@ static void read_tokens(struct ds_spm *spm, const struct ds_spm_source *source)
 			spm->byte_id[byte] = id;
 			spm->token[id].len = 1;
 		} else {
-			spm->token[id].len = unescape(s, spm->bytes + at);
+			spm->token[id].len = ds_spm_unescape(s, spm->bytes + at);
 		}
 		at += spm->token[id].len;
 		/* the others are never made of merges */
@@ -230,7 +198,7 @@ void ds_spm_free(struct ds_spm *spm)
 	free(spm->score);
 	free(spm->bytes);
 	free(spm->slots);
-	free(spm->pair);
+	ds_pairs_free(spm->pairs);
 	free(spm);
 }
 
@@ -532,48 +500,18 @@ static enum ds_status put_piece(struct ds_spm_encoder *enc, const uint8_t *raw, 
 	return append(tokens, &enc->out, base, err);
 }
 
-static uint32_t plain(uint32_t cp)
-{
-	return cp == META_SPACE ? ' ' : cp;
-}
-
-/* Pieces are looked for before spaces and other than ASCII characters, and anywhere in a long
- * one: looking costs more than a few bytes more in a piece. */
-#define PIECE_BYTES 24
-#define PIECE_BYTES_MAX ((size_t)1 << 30)
-
-/* The end of the piece that begins at p. */
-static const uint8_t *piece_end(const struct ds_spm *spm, const uint8_t *p, const uint8_t *end)
-{
-	const uint8_t *from = p;
-	uint32_t a, b;
-
-	p += ds_utf8_decode(p, end, &a);
-	for (; p < end; a = b) {
-		unsigned k = ds_utf8_decode(p, end, &b);
-
-		if ((b == ' ' || b >= 0x80 || p - from > PIECE_BYTES) &&
-		    !may_join(spm, plain(a), plain(b)))
-			return p;
-		p += k;
-		if ((size_t)(p - from) >= PIECE_BYTES_MAX)
-			return p;
-	}
-	return p;
-}
-
 enum ds_status ds_spm_encode(struct ds_spm_encoder *enc, const struct ds_part *text, bool prefix,
 			     uint64_t base, struct ds_tokens *tokens, struct ds_err *err)
 {
 	const uint8_t *start = text->bytes, *p = start, *end = start + text->len;
 
 	if (prefix && p < end) {
-		p = piece_end(enc->spm, p, end);
+		p = ds_pairs_next(enc->spm->pairs, p, end);
 		DS_TRY(encode_piece(enc, start, (size_t)(p - start), true, err));
 		DS_TRY(append(tokens, &enc->out, base, err));
 	}
 	while (p < end) {
-		const uint8_t *next = piece_end(enc->spm, p, end);
+		const uint8_t *next = ds_pairs_next(enc->spm->pairs, p, end);
 
 		DS_TRY(put_piece(enc, p, (size_t)(next - p), base + (uint64_t)(p - start), tokens,
 				 err));
@@ -584,20 +522,5 @@ enum ds_status ds_spm_encode(struct ds_spm_encoder *enc, const struct ds_part *t
 
 size_t ds_spm_cut(const struct ds_spm *spm, const void *text, size_t n)
 {
-	const uint8_t *t = text;
-
-	for (size_t p = n; p-- > 1;) {
-		uint32_t a, b;
-		unsigned k = 1;
-
-		if ((t[p] & 0xC0) == 0x80)
-			continue;
-		ds_utf8_decode(t + p, t + n, &b);
-		while (k < 4 && k < p && (t[p - k] & 0xC0) == 0x80)
-			k++;
-		if (ds_utf8_decode(t + p - k, t + p, &a) == k && a <= 0x10FFFF && b <= 0x10FFFF &&
-		    !may_join(spm, plain(a), plain(b)))
-			return p;
-	}
-	return 0;
+	return ds_pairs_cut(spm->pairs, text, n);
 }

@@ -15,6 +15,11 @@
 #include "gguf/gguf.h"
 #include "token/token.h"
 
+/* The byte that "<0x0A>" stands for, or -1. */
+int ds_spm_byte(struct ds_str s);
+/* Copy s to out, which has room for it, with spaces for U+2581; the length. */
+size_t ds_spm_unescape(struct ds_str s, char *out);
+
 struct ds_spm_source {
 	size_t n;
 	const struct ds_gguf_kv *token; /* n strings; U+2581 stands for a space */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/unicode.h"
 #include "token/vocab.h"
@@ -63,12 +64,37 @@ enum ds_status ds_tokenizer_open_gguf(struct ds_tokenizer **tok_ret, const struc
 	return DS_OK;
 }
 
-enum ds_status ds_tokenizer_open(struct ds_tokenizer **tok_ret, const char *path,
-				 struct ds_err *err)
+static enum ds_status open_json(struct ds_tokenizer **tok_ret, const char *path,
+				const struct ds_map *map, struct ds_err *err)
+{
+	struct ds_tokenizer *tok = NULL;
+	enum ds_status st = tokenizer_new(&tok, err);
+
+	if (st == DS_OK)
+		st = ds_vocab_from_json(tok, map->data, map->len, path, err);
+	if (st != DS_OK) {
+		ds_err_set_path(err, path);
+		ds_tokenizer_close(tok);
+		return st;
+	}
+	describe(tok);
+	*tok_ret = tok;
+	return DS_OK;
+}
+
+static enum ds_status open_file(struct ds_tokenizer **tok_ret, const char *path, struct ds_err *err)
 {
 	struct ds_gguf gguf;
 	enum ds_status st;
+	struct ds_map map;
+	bool json;
 
+	DS_TRY(ds_map_open(&map, path, err));
+	json = map.len < 4 || memcmp(map.data, "GGUF", 4) != 0;
+	st = json ? open_json(tok_ret, path, &map, err) : DS_OK;
+	ds_map_close(&map);
+	if (json)
+		return st;
 	DS_TRY(ds_gguf_open(&gguf, path, err));
 	st = ds_tokenizer_open_gguf(tok_ret, &gguf, err);
 	if (st == DS_OK)
@@ -76,6 +102,19 @@ enum ds_status ds_tokenizer_open(struct ds_tokenizer **tok_ret, const char *path
 	else
 		ds_gguf_close(&gguf);
 	return st;
+}
+
+enum ds_status ds_tokenizer_open(struct ds_tokenizer **tok_ret, const char *path,
+				 struct ds_err *err)
+{
+	char inside[4096];
+	struct stat info;
+
+	if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
+		snprintf(inside, sizeof inside, "%s/tokenizer.json", path);
+		path = inside;
+	}
+	return open_file(tok_ret, path, err);
 }
 
 void ds_tokenizer_close(struct ds_tokenizer *tok)
@@ -86,6 +125,7 @@ void ds_tokenizer_close(struct ds_tokenizer *tok)
 	ds_bpe_free(tok->bpe);
 	ds_pretok_close(tok->pre);
 	ds_spm_free(tok->spm);
+	ds_pairs_free(tok->pairs);
 	ds_added_free(tok->added);
 	ds_arena_fini(&tok->arena);
 	ds_gguf_close(&tok->gguf);
@@ -219,38 +259,59 @@ struct sink {
 };
 
 /* Append the tokens of normalised text. */
-static enum ds_status run_engine(struct ds_encoder *enc, const struct ds_part *text, bool first,
-				 uint64_t base, struct ds_tokens *tokens, struct ds_err *err)
+/* Byte-level pretokens, or pieces between which no token reaches over. */
+static enum ds_status run_bpe(struct ds_encoder *enc, const struct ds_part *text, uint64_t base,
+			      struct ds_tokens *tokens, struct ds_err *err)
+{
+	const uint8_t *p = text->bytes, *start = p, *end = p + text->len;
+
+	if (!enc->tok->pairs)
+		return ds_bpe_encode(enc->bpe, text->bytes, text->len, base, tokens, err);
+	while (p < end) {
+		const uint8_t *next = ds_pairs_next(enc->tok->pairs, p, end);
+
+		DS_TRY(ds_bpe_encode(enc->bpe, p, (size_t)(next - p), base + (uint64_t)(p - start),
+				     tokens, err));
+		p = next;
+	}
+	return DS_OK;
+}
+
+static enum ds_status run_engine(struct ds_encoder *enc, const struct ds_part *text,
+				 enum ds_text_place place, uint64_t base, struct ds_tokens *tokens,
+				 struct ds_err *err)
 {
 	switch (enc->tok->family) {
 	case DS_FAMILY_WORDPIECE:
 		return ds_wp_encode(enc->wp, text->bytes, text->len, base, tokens, err);
 	case DS_FAMILY_BPE:
-		return ds_bpe_encode(enc->bpe, text->bytes, text->len, base, tokens, err);
+		return run_bpe(enc, text, base, tokens, err);
 	case DS_FAMILY_SPM:
-		return ds_spm_encode(enc->spm, text, first && enc->tok->strip_space, base, tokens,
-				     err);
+		return ds_spm_encode(enc->spm, text,
+				     enc->tok->strip_space && place != DS_TEXT_CONTINUES, base,
+				     tokens, err);
 	}
 	return DS_OK;
 }
 
-static enum ds_status encode_plain(struct ds_encoder *enc, const struct ds_part *text, bool first,
-				   uint64_t base, struct ds_tokens *tokens, struct ds_err *err)
+static enum ds_status encode_plain(struct ds_encoder *enc, const struct ds_part *text,
+				   enum ds_text_place place, uint64_t base,
+				   struct ds_tokens *tokens, struct ds_err *err)
 {
 	struct ds_normed *normed = &enc->normed;
 	size_t before = tokens->n;
 
 	if (enc->tok->norm.n == 0)
-		return run_engine(enc, text, first, base, tokens, err);
-	DS_TRY(ds_norm_run(&enc->tok->norm, text->bytes, text->len, first, normed, err));
-	DS_TRY(run_engine(enc, &(struct ds_part){normed->text, normed->len}, first, base, tokens,
+		return run_engine(enc, text, place, base, tokens, err);
+	DS_TRY(ds_norm_run(&enc->tok->norm, text, place, normed, err));
+	DS_TRY(run_engine(enc, &(struct ds_part){normed->text, normed->len}, place, base, tokens,
 			  err));
 	ds_norm_ends(normed, tokens->end + before, tokens->n - before, base);
 	return DS_OK;
 }
 
-/* text[from..to) holds no added tokens; first: nothing was cut off before it. */
-static enum ds_status put_plain(struct sink *sink, size_t from, size_t to, bool first,
+/* text[from..to) holds no added tokens. */
+static enum ds_status put_plain(struct sink *sink, size_t from, size_t to, enum ds_text_place place,
 				struct ds_err *err)
 {
 	struct ds_encoder *enc = sink->enc;
@@ -259,13 +320,13 @@ static enum ds_status put_plain(struct sink *sink, size_t from, size_t to, bool 
 	if (from == to)
 		return DS_OK;
 	if (sink->tokens)
-		return encode_plain(enc, &text, first, from, sink->tokens, err);
+		return encode_plain(enc, &text, place, from, sink->tokens, err);
 	if (enc->tok->norm.n == 0 && enc->wp)
 		return ds_wp_count(enc->wp, text.bytes, text.len, &sink->count, err);
-	if (enc->tok->norm.n == 0 && enc->bpe)
+	if (enc->tok->norm.n == 0 && enc->bpe && !enc->tok->pairs)
 		return ds_bpe_count(enc->bpe, text.bytes, text.len, &sink->count, err);
 	enc->counted.n = 0;
-	DS_TRY(encode_plain(enc, &text, first, from, &enc->counted, err));
+	DS_TRY(encode_plain(enc, &text, place, from, &enc->counted, err));
 	sink->count += enc->counted.n;
 	return DS_OK;
 }
@@ -281,16 +342,16 @@ static enum ds_status put_text(struct sink *sink, size_t n, unsigned flags, stru
 {
 	const struct ds_added *added = sink->enc->tok->added;
 	struct ds_added_hit hit;
-	bool first = !(flags & DS_ENCODE_CONTINUE);
+	enum ds_text_place place = flags & DS_ENCODE_CONTINUE ? DS_TEXT_CONTINUES : DS_TEXT_START;
 	size_t at = 0;
 
 	while (ds_added_search(added, sink->text, n, at, flags & DS_ENCODE_SPECIAL, &hit)) {
-		DS_TRY(put_plain(sink, at, hit.start, first, err));
+		DS_TRY(put_plain(sink, at, hit.start, place, err));
 		DS_TRY(put_ids(sink, &hit.id, 1, hit.end, err));
 		at = hit.end;
-		first = true;
+		place = DS_TEXT_AFTER_TOKEN;
 	}
-	return put_plain(sink, at, n, first, err);
+	return put_plain(sink, at, n, place, err);
 }
 
 static enum ds_status encode(struct sink *sink, size_t n, unsigned flags, struct ds_err *err)
@@ -335,7 +396,8 @@ static size_t engine_cut(const struct ds_tokenizer *tok, const uint8_t *text, si
 	case DS_FAMILY_WORDPIECE:
 		return ds_wp_cut(tok->wp, text, n);
 	case DS_FAMILY_BPE:
-		return ds_pretok_cut(tok->pre, text, n);
+		return tok->pairs ? ds_pairs_cut(tok->pairs, text, n)
+				  : ds_pretok_cut(tok->pre, text, n);
 	case DS_FAMILY_SPM:
 		return ds_spm_cut(tok->spm, text, n);
 	}
@@ -361,7 +423,34 @@ size_t ds_encoder_cut(const struct ds_encoder *enc, const void *text, size_t n)
 
 /* --- decoding ------------------------------------------------------------------------------ */
 
-/* The bytes of one token; *first: it is the first of a text. */
+/* Whether encoding puts a space before a text that decoding drops again. */
+static bool puts_space(const struct ds_tokenizer *tok)
+{
+	for (size_t i = 0; i < tok->norm.n; i++)
+		if (tok->norm.step[i].kind == DS_NORM_PREPEND && tok->meta)
+			return true;
+	return tok->strip_space;
+}
+
+/* A token in which U+2581 and <0x0A> stand for a space and a byte. */
+static enum ds_status put_meta(const struct ds_tokenizer *tok, struct ds_str text, bool first,
+			       struct ds_buf *buf, struct ds_err *err)
+{
+	int byte = ds_spm_byte(text);
+	size_t before = buf->len;
+
+	if (byte >= 0)
+		return ds_buf_append(buf, &(uint8_t){(uint8_t)byte}, 1, err);
+	DS_TRY(ds_buf_reserve(buf, text.len, err));
+	buf->len += ds_spm_unescape(text, (char *)buf->data + before);
+	if (first && puts_space(tok) && buf->len > before && buf->data[before] == ' ') {
+		memmove(buf->data + before, buf->data + before + 1, buf->len - before - 1);
+		buf->len--;
+	}
+	return DS_OK;
+}
+
+/* The bytes of one token; first: it is the first of a text. */
 static enum ds_status put_token(const struct ds_tokenizer *tok, uint32_t id, bool first,
 				struct ds_buf *buf, struct ds_err *err)
 {
@@ -375,6 +464,8 @@ static enum ds_status put_token(const struct ds_tokenizer *tok, uint32_t id, boo
 		break;
 	case DS_FAMILY_BPE:
 		text = ds_bpe_token(tok->bpe, id);
+		if (tok->meta)
+			return put_meta(tok, text, first, buf, err);
 		break;
 	case DS_FAMILY_SPM:
 		text = ds_spm_token(tok->spm, id);

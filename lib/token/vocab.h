@@ -15,6 +15,7 @@
 #include "gguf/gguf.h"
 #include "token/bpe.h"
 #include "token/normal.h"
+#include "token/pairs.h"
 #include "token/special.h"
 #include "token/spm.h"
 #include "token/token.h"
@@ -46,6 +47,8 @@ struct ds_tokenizer {
 	struct ds_bpe *bpe;
 	const struct ds_pretok *pre;
 	struct ds_spm *spm;
+	struct ds_pairs *pairs; /* BPE without pretokens: where text may be cut */
+	bool meta;		/* BPE: U+2581 and <0x0A> stand for a space and a byte */
 	/* what is done before it */
 	struct ds_added *added;
 	struct ds_norm norm;
@@ -60,6 +63,10 @@ struct ds_tokenizer {
 
 enum ds_status ds_vocab_from_gguf(struct ds_tokenizer *tok, const struct ds_gguf *gguf,
 				  struct ds_err *err);
+
+/* The file's bytes are needed during the call only. */
+enum ds_status ds_vocab_from_json(struct ds_tokenizer *tok, const void *bytes, size_t n,
+				  const char *path, struct ds_err *err);
 
 /* n bytes that outlive the call, in the tokenizer's arena. */
 enum ds_status ds_vocab_keep(struct ds_tokenizer *tok, const void *bytes, size_t n,
