@@ -114,9 +114,9 @@ void ds_frame_reader_fini(struct ds_frame_reader *r);
 bool ds_frame_probe(const void *bytes, size_t n);
 #define DS_FRAME_PROBE_BYTES 4
 /*
- * For tools that read frames from others: the same of an input, without taking bytes or waiting for
- * more of them than needed.  DS_ETRUNCATED for a pipe that ends before its first byte: that is how a
- * writer that was killed early looks, so an empty document has to be a file.
+ * For tools that read frames from others: the same of an input, without taking bytes or waiting
+ * for more of them than needed.  DS_ETRUNCATED for a pipe that ends before its first byte: that is
+ * how a writer looks that was killed early, so an empty document has to be a file.
  */
 enum ds_status ds_frame_detect(struct ds_in *in, bool *frames_ret, struct ds_err *err);
 
