@@ -9,7 +9,7 @@
  * The fused score is a weighted mean of the cosine and the share of BM25.  The weight is what
  * served best on the retrieval task of scripts/bench.
  */
-#define MEANING_WEIGHT 0.5f
+#define MEANING_WEIGHT 0.4f
 
 struct scores {
 	float *meaning, *words; /* [n_passages] of the current segment */
