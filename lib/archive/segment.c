@@ -5,6 +5,8 @@
 #include <string.h>
 #include <zstd_errors.h>
 
+#include "archive/dictionary.h"
+
 /* Blocks compressed at a time: enough to occupy the threads, few enough to keep memory down. */
 #define WAVE_BYTES ((size_t)4 << 20)
 #define WAVE_MAX 256
@@ -231,14 +233,48 @@ static enum ds_status write_index(struct ds_archive_writer *w, struct ds_segment
 	return DS_OK;
 }
 
+static enum ds_status put_dictionary(struct ds_archive_writer *w, const struct ds_buf *raw,
+				     struct ds_err *err)
+{
+	uint64_t offset = w->out.written;
+
+	if (raw->len == 0)
+		return DS_OK;
+	w->cdict = ZSTD_createCDict(raw->data, raw->len, w->options.level);
+	if (!w->cdict)
+		return ds_fail_nomem(err, raw->len);
+	DS_TRY(ds_grow(&w->dictionary, &w->cap_dictionaries, w->n_dictionaries + 1,
+		       sizeof *w->dictionary, err));
+	w->dictionary[w->n_dictionaries++] = offset;
+	DS_TRY(ds_record_pack(&w->out, DS_RECORD_DICTIONARY, raw, err));
+	w->totals.dictionary_bytes += w->out.written - offset;
+	return DS_OK;
+}
+
+/* A dictionary of the segment's own text, where there is enough of it. */
+static enum ds_status make_dictionary(struct ds_archive_writer *w, struct ds_err *err)
+{
+	struct ds_buf raw = {0};
+	enum ds_status st;
+
+	ZSTD_freeCDict(w->cdict);
+	w->cdict = NULL;
+	st = ds_dictionary_choose(w->text.data, w->text.len, &raw, err);
+	if (st == DS_OK)
+		st = put_dictionary(w, &raw, err);
+	ds_buf_fini(&raw);
+	return st;
+}
+
 static enum ds_status write_segment(struct ds_archive_writer *w, struct ds_segment_row *row,
 				    struct ds_buf *table, struct ds_err *err)
 {
 	const uint64_t first_block = w->first_block;
 
+	DS_TRY(make_dictionary(w, err));
 	row->blocks_offset = w->out.written;
 	row->passages = (uint32_t)w->n_passages;
-	row->dictionary = w->cdict ? w->cdict_number : 0;
+	row->dictionary = w->cdict ? (uint32_t)w->n_dictionaries : 0;
 	DS_TRY(write_blocks(w, table, err));
 	DS_TRY(put_documents(w, first_block, table, err));
 	DS_TRY(add_record(w, row, DS_RECORD_DOCUMENTS, table, err));

@@ -82,9 +82,8 @@ struct ds_archive_writer {
 	uint64_t *names_seen; /* hash set: [names_size], 0: free */
 	size_t n_names, names_size;
 
-	ZSTD_CCtx **cctx; /* [threads] */
-	ZSTD_CDict *cdict;
-	uint32_t cdict_number; /* from 1 */
+	ZSTD_CCtx **cctx;  /* [threads] */
+	ZSTD_CDict *cdict; /* of the segment being written, or NULL */
 };
 
 /* Write the segment collected so far, if there is anything in it, and begin another. */
