@@ -12,6 +12,8 @@
 /* A group ends at so many texts or bytes. */
 #define GROUP_TEXTS 256
 #define GROUP_BYTES ((size_t)1 << 20)
+/* Fewer tokens would not use the arithmetic well. */
+#define BLOCK_TOKENS_MIN 64
 
 /* One text: its tokens cut into windows, with room for CLS and SEP around each. */
 struct text {
@@ -71,10 +73,23 @@ static enum ds_status tokenize(struct ds_embedder *emb, struct ds_embed_worker *
 	return DS_OK;
 }
 
-/* Windows of all texts, and blocks of windows that fit one call of the forward pass. */
-static enum ds_status plan(struct group *g, struct ds_err *err)
+/* Tokens a block may have: a few blocks a thread, so that none waits long for another. */
+static size_t block_tokens(const struct group *g, unsigned threads)
 {
-	size_t window = g->bert->config.n_context, room = ds_bert_block(g->bert), used = room;
+	size_t n = 0, most = ds_bert_block(g->bert);
+
+	for (size_t i = 0; i < g->n_text; i++)
+		n += g->text[i].n;
+	n /= 4 * (size_t)threads;
+	if (n < BLOCK_TOKENS_MIN)
+		n = BLOCK_TOKENS_MIN;
+	return n < most ? n : most;
+}
+
+/* Windows of all texts, and blocks of windows that fit one call of the forward pass. */
+static enum ds_status plan(struct group *g, unsigned threads, struct ds_err *err)
+{
+	size_t window = g->bert->config.n_context, room = block_tokens(g, threads), used = room;
 
 	g->n_seq = g->n_block = 0;
 	for (size_t i = 0; i < g->n_text; i++) {
@@ -88,7 +103,7 @@ static enum ds_status plan(struct group *g, struct ds_err *err)
 		for (size_t at = 0; at < t->n; at += window) {
 			size_t n = t->n - at < window ? t->n - at : window;
 
-			if (used + n > room) {
+			if (used + n > room) { /* a window may have a block of its own */
 				g->block[g->n_block++] = g->n_seq;
 				used = 0;
 			}
@@ -142,7 +157,7 @@ static enum ds_status join_windows(struct ds_embedder *emb, struct ds_embed_work
 static enum ds_status embed_group(struct ds_embedder *emb, struct group *g, struct ds_err *err)
 {
 	DS_TRY(ds_embed_each(emb, g->n_text, tokenize, g, err));
-	DS_TRY(plan(g, err));
+	DS_TRY(plan(g, emb->n_worker, err));
 	DS_TRY(ds_embed_each(emb, g->n_block, encode_block, g, err));
 	return ds_embed_each(emb, g->n_text, join_windows, g, err);
 }
