@@ -1,0 +1,17 @@
+# embed.sh - MiniLM against golden vectors of a forward pass written apart (scripts/minilm_oracle.py)
+want_model minilm || { echo "ok - skipped: minilm not asked for"; exit 0; }
+golden=$TOP/tests/golden/minilm.jsonl
+ds-infer -t embed -m "$MODEL" --lines --format jsonl "$TOP/tests/golden/minilm.txt" >got
+ok "cosine with the oracle >= 0.99999 for every text" python3 - "$golden" got <<'END'
+import json, sys
+want, got = ([json.loads(line)["embedding"] for line in open(path)] for path in sys.argv[1:])
+assert len(want) == len(got)
+cosines = [sum(x * y for x, y in zip(a, b)) for a, b in zip(want, got)]
+print("worst cosine", min(cosines))
+assert min(cosines) >= 0.99999
+END
+ds-infer -t embed -m "$MODEL" --lines "$TOP/tests/golden/minilm.txt" >want
+for cpu in avx2 avx512; do
+	DS_CPU=$cpu ds-infer -t embed -m "$MODEL" --lines -j 1 "$TOP/tests/golden/minilm.txt" >got
+	ok "$cpu gives the same bytes" cmp want got
+done
