@@ -274,7 +274,7 @@ static size_t cut_units(struct ds_bpe_encoder *enc, const struct sink *sink, siz
 
 			unit->end = start + (unit->whole && is_odd_token(enc->bpe, text)
 						     ? text.n
-						     : ds_bpe_seam(enc->order, text));
+						     : ds_bpe_seam(enc->bpe, enc->order, text));
 			unit->whole &= unit->end == end;
 		} else {
 			unit->end = end;
