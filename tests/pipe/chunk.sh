@@ -38,6 +38,7 @@ fi
 
 # chunks leave as soon as they are known, not when the input ends
 mkfifo fifo
+: >early
 { head -c 30000 mixed; read -r _ <fifo; } | ds-chunk --format jsonl >early &
 for _ in $(seq 100); do
 	[ "$(grep -c '"type":"chunk"' early)" -gt 2 ] && break
