@@ -249,7 +249,7 @@ static uint64_t next_char(const struct ds_chunker *c, uint64_t pos)
 /* s->reach: the fullest end that fits, or start when nothing does. */
 static enum ds_status find_reach(struct ds_chunker *c, struct span *s, struct ds_err *err)
 {
-	struct ds_reach r = {c->start, c->limit, c->start + c->bytes_max, 0, 0};
+	struct ds_reach r = {c->start, c->limit, c->start + c->bytes_max, 0, 0, false};
 	uint64_t step = 1, end, more;
 	bool ok;
 
@@ -263,9 +263,8 @@ static enum ds_status find_reach(struct ds_chunker *c, struct span *s, struct ds
 			break;
 		end = align(c, end - c->start > step ? end - step : c->start, c->start);
 	}
-	for (;;) { /* and on while another character fits */
-		if (end >= r.bound)
-			break;
+	/* and on while another character fits */
+	while (end < r.bound && (!r.hard || end <= c->covered)) {
 		more = next_char(c, end);
 		DS_TRY(fits(c, more, s, &ok, err));
 		if (!ok || more > r.bound)
@@ -522,19 +521,9 @@ static uint64_t overlap_room(const struct ds_chunker *c, ptrdiff_t i)
 /* About where room tokens before end begin. */
 static uint64_t estimate_back(const struct ds_chunker *c, uint64_t end, uint64_t room)
 {
-	const struct ds_counter *k = &c->counter;
-	uint64_t end_tokens = ds_counter_estimate(k, end), want;
-	size_t i = ds_counter_cut_before(k, end);
+	uint64_t tokens = ds_counter_estimate(&c->counter, end);
 
-	if (end_tokens < room)
-		return c->start;
-	want = end_tokens - room;
-	while (i > 0 && k->cut[i].tokens > want)
-		i--;
-	if (i + 1 == k->n || k->cut[i + 1].tokens == k->cut[i].tokens || k->cut[i].tokens > want)
-		return k->cut[i].pos;
-	return k->cut[i].pos + (k->cut[i + 1].pos - k->cut[i].pos) * (want - k->cut[i].tokens) /
-				       (k->cut[i + 1].tokens - k->cut[i].tokens);
+	return tokens < room ? c->start : ds_counter_locate(&c->counter, tokens - room);
 }
 
 /* The next place after pos where a word (or, without blanks near, a character) begins. */

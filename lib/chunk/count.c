@@ -26,7 +26,7 @@ void ds_counter_reset(struct ds_counter *c)
 	c->n = 1;
 	c->want = PIECE_BYTES;
 	c->head_known = false;
-	c->tail_end = 0;
+	c->tail_end = c->whole_end = 0;
 }
 
 void ds_counter_fini(struct ds_counter *c)
@@ -131,6 +131,26 @@ uint64_t ds_counter_estimate(const struct ds_counter *c, uint64_t pos)
 	return a->tokens + (b->tokens - a->tokens) * (pos - a->pos) / (b->pos - a->pos);
 }
 
+uint64_t ds_counter_locate(const struct ds_counter *c, uint64_t tokens)
+{
+	size_t low = 0, high = c->n;
+	const struct ds_cut *a, *b;
+
+	while (high - low > 1) {
+		size_t mid = low + (high - low) / 2;
+
+		if (c->cut[mid].tokens <= tokens)
+			low = mid;
+		else
+			high = mid;
+	}
+	a = &c->cut[low];
+	b = a + 1;
+	if (low + 1 == c->n || tokens <= a->tokens)
+		return a->pos;
+	return a->pos + (b->pos - a->pos) * (tokens - a->tokens) / (b->tokens - a->tokens);
+}
+
 /* Find a cut of the document that is one of the text from start on too. */
 static enum ds_status find_head(struct ds_counter *c, uint64_t start, struct ds_err *err)
 {
@@ -179,10 +199,14 @@ enum ds_status ds_counter_alone(struct ds_counter *c, uint64_t start, uint64_t e
 			return DS_OK;
 		}
 	}
-	if (end > start)
+	if (end > start && (c->whole_start != start || c->whole_end != end)) {
 		DS_TRY(ds_encode_count(c->enc, at(c, start), (size_t)(end - start), 0, &tokens,
 				       err));
-	*tokens_ret = tokens;
+		c->whole_start = start;
+		c->whole_end = end;
+		c->whole_tokens = tokens;
+	}
+	*tokens_ret = end > start ? c->whole_tokens : 0;
 	return DS_OK;
 }
 
@@ -223,6 +247,7 @@ enum ds_status ds_counter_reach(struct ds_counter *c, struct ds_reach *r, struct
 	uint64_t have = 0, from = r->start;
 	size_t i;
 
+	r->hard = false;
 	DS_TRY(find_head(c, r->start, err));
 	if (c->head_exact && c->head_tokens <= r->limit && c->head_cut.pos <= r->bound) {
 		i = last_within(c, r);
@@ -233,7 +258,9 @@ enum ds_status ds_counter_reach(struct ds_counter *c, struct ds_reach *r, struct
 		return token_end(c, r, from, have, err);
 	}
 	/* no cut in sight: more and more text until it holds enough tokens */
-	for (uint64_t n = 8 * r->limit + 256;; n *= 2) {
+	r->hard = true;
+	r->over = ds_counter_locate(c, ds_counter_estimate(c, r->start) + r->limit + r->limit / 16);
+	for (uint64_t n = r->over > r->start + 64 ? r->over - r->start : 64;; n *= 2) {
 		r->over = n < r->bound - r->start ? r->start + n : r->bound;
 		DS_TRY(token_end(c, r, r->start, 0, err));
 		if (r->end < r->over || r->over == r->bound)

@@ -40,6 +40,8 @@ struct ds_counter {
 	bool head_known, head_exact;
 	/* the last tail counted */
 	uint64_t tail_from, tail_end, tail_tokens;
+	/* the last part counted as a whole */
+	uint64_t whole_start, whole_end, whole_tokens;
 };
 
 enum ds_status ds_counter_init(struct ds_counter *c, const struct ds_tokenizer *tok,
@@ -55,6 +57,8 @@ void ds_counter_forget(struct ds_counter *c, uint64_t pos);
 size_t ds_counter_cut_before(const struct ds_counter *c, uint64_t pos);
 /* About how many tokens of the document end before pos. */
 uint64_t ds_counter_estimate(const struct ds_counter *c, uint64_t pos);
+/* About where so many tokens of the document have ended. */
+uint64_t ds_counter_locate(const struct ds_counter *c, uint64_t tokens);
 /* Exactly how many tokens the bytes [start, end) have alone, without affixes. */
 enum ds_status ds_counter_alone(struct ds_counter *c, uint64_t start, uint64_t end,
 				uint64_t *tokens_ret, struct ds_err *err);
@@ -65,6 +69,7 @@ struct ds_reach {
 	uint64_t bound; /* the end is not beyond it; the document is tokenized to it */
 	uint64_t end;	/* found: the end of a token; start when one is too many */
 	uint64_t over;	/* found: beyond it the limit is passed for sure */
+	bool hard;	/* found: there was no exact cut, every count costs as much as the text */
 };
 enum ds_status ds_counter_reach(struct ds_counter *c, struct ds_reach *r, struct ds_err *err);
 
