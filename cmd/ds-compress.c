@@ -30,7 +30,7 @@ static const struct cli_opt options[] = {
 	{OPT_NO_INDEX, "no-index", NULL, "text alone: no passages, not searchable"},
 	CLI_OPT_MODEL,
 	{'s', "size", "N", "tokens of a passage of plain text (default: 512)"},
-	{OPT_OVERLAP, "overlap", "N", "tokens passages share (default: 64)"},
+	{OPT_OVERLAP, "overlap", "N", "tokens passages share (default: an eighth of -s)"},
 	{OPT_NAME, "name", "NAME", "name of the document on standard input"},
 	CLI_OPT_FORMAT,
 	CLI_OPT_JOBS,
@@ -402,6 +402,8 @@ static void check_usage(struct compress *z)
 		cli_usage(cli, "--add needs the archive: -o FILE");
 	if (!cli->output && isatty(STDOUT_FILENO))
 		cli_usage(cli, "an archive is not for a terminal; name a file with -o");
+	if (z->overlap_tokens == UINT32_MAX)
+		z->overlap_tokens = z->passage_tokens / 8;
 	if (z->overlap_tokens >= z->passage_tokens)
 		cli_usage(cli, "--overlap must be smaller than -s");
 	cli_refuse_terminal(cli);
@@ -412,7 +414,7 @@ int main(int argc, char **argv)
 	struct compress z = {
 		.folder = ".",
 		.passage_tokens = 512,
-		.overlap_tokens = 64,
+		.overlap_tokens = UINT32_MAX,
 		.archive = {.level = DS_ARCHIVE_LEVEL_DEFAULT,
 			    .block_bytes = DS_ARCHIVE_BLOCK_DEFAULT},
 	};

@@ -1,0 +1,115 @@
+/*
+ * fuzz_archive.c - the reader of archives over any bytes: an error or documents, never a crash
+ *
+ * Every input is tried as it is and with all its checksums made right, or little of the reader
+ * would ever be reached.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "archive/archive.h"
+#include "archive/record.h"
+#include "search/words.h"
+
+#define READ_MAX ((uint64_t)1 << 20)
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void read_index(struct ds_archive *a, struct ds_buf *buf)
+{
+	struct ds_archive_passage p;
+	struct ds_archive_vectors v;
+	struct ds_words words;
+	struct ds_err err;
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < ds_archive_segments(a); i++) {
+		buf->len = 0;
+		if (ds_archive_words(a, i, buf, &err) == DS_OK && buf->len)
+			(void)ds_words_open(&words, buf->data, buf->len, &err);
+		if (ds_archive_vectors(a, i, &v, &err) == DS_OK)
+			for (uint32_t k = 0; k < v.n; k++)
+				sum += v.scale[2 * k] + v.rows[(size_t)k * (v.dims / 2)];
+	}
+	for (uint64_t i = 0; i < 1000; i++)
+		if (ds_archive_passage(a, i, &p, &err) == DS_OK)
+			sum += p.end;
+	if (sum == UINT64_MAX) /* use it */
+		abort();
+}
+
+static void read_archive(const char *path)
+{
+	struct ds_archive_totals totals;
+	struct ds_archive_member m;
+	struct ds_buf buf = {0};
+	struct ds_archive *a;
+	struct ds_err err;
+	uint64_t index;
+
+	if (ds_archive_open(&a, path, &err) != DS_OK) {
+		if (!err.message[0])
+			abort();
+		return;
+	}
+	ds_archive_totals(a, &totals);
+	for (uint64_t i = 0; i < ds_archive_members(a) && i < 100; i++) {
+		if (ds_archive_member(a, i, &m, &err) != DS_OK ||
+		    ds_archive_find(a, m.document.name, m.document.name_len, &index, &err) != DS_OK)
+			abort();
+		buf.len = 0;
+		(void)ds_archive_read(a, i, m.document.size / 3,
+				      m.document.size < READ_MAX ? m.document.size
+								 : m.document.size / 3 + READ_MAX,
+				      &buf, &err);
+	}
+	read_index(a, &buf);
+	if (totals.text_bytes < READ_MAX)
+		(void)ds_archive_test(a, &err);
+	ds_buf_fini(&buf);
+	ds_archive_close(a);
+}
+
+static void sign(uint8_t *p, size_t n)
+{
+	size_t at = DS_ARCHIVE_HEADER_BYTES;
+
+	if (n < DS_ARCHIVE_HEADER_BYTES + DS_ARCHIVE_FOOTER_BYTES)
+		return;
+	ds_put_u32(p + 12, (uint32_t)XXH3_64bits(p, 12));
+	ds_put_u64(p + n - 16, n);
+	ds_put_u64(p + n - 8, XXH3_64bits(p + n - 32, 24));
+	while (n - at >= DS_RECORD_HEAD_BYTES + DS_ARCHIVE_FOOTER_BYTES) {
+		uint32_t stored = ds_get_u32(p + at + 8);
+
+		if (ds_record_size(stored) > n - DS_ARCHIVE_FOOTER_BYTES - at)
+			return;
+		ds_put_u64(p + at + 16, XXH3_64bits(p + at + DS_RECORD_HEAD_BYTES, stored));
+		ds_put_u64(p + at + 24, XXH3_64bits(p + at, 24));
+		at += ds_record_size(stored);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	int fd = memfd_create("archive", MFD_CLOEXEC);
+	uint8_t *copy = malloc(size + 1);
+	char path[64];
+
+	if (fd < 0 || !copy || write(fd, data, size) != (ssize_t)size)
+		abort();
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	read_archive(path);
+	memcpy(copy, data, size);
+	sign(copy, size);
+	if (pwrite(fd, copy, size, 0) != (ssize_t)size)
+		abort();
+	read_archive(path);
+	free(copy);
+	close(fd);
+	return 0;
+}
