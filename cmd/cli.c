@@ -44,7 +44,9 @@ static void install_signals(void)
 			continue;
 		sigaction(fatal[i], &sa, NULL);
 	}
-	signal(SIGPIPE, SIG_IGN); /* EPIPE is seen by the writer, which cleans up */
+	/* EPIPE and EFBIG are seen by the writer, which cleans up */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 }
 
 void cli_usage(const struct cli *cli, const char *format, ...)

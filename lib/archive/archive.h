@@ -69,8 +69,10 @@ struct ds_archive_totals {
 	uint64_t block_bytes, dictionary_bytes;
 	uint64_t vector_bytes, word_bytes; /* records of the search index */
 };
-/* Whether a file is the one being written, or the one that it will replace. */
-int ds_archive_is_output(const struct ds_archive_writer *w, const struct stat *file);
+/* What a file is to the archive: the one that it will replace, the one being written. */
+enum ds_archive_file { DS_ARCHIVE_NO_FILE, DS_ARCHIVE_OLD_FILE, DS_ARCHIVE_NEW_FILE };
+enum ds_archive_file ds_archive_is_output(const struct ds_archive_writer *w,
+					  const struct stat *file);
 /* totals_ret may be NULL.  Frees w, whatever comes. */
 enum ds_status ds_archive_commit(struct ds_archive_writer *w, struct ds_archive_totals *totals_ret,
 				 struct ds_err *err);

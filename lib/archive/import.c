@@ -395,10 +395,15 @@ static int by_name(const FTSENT **a, const FTSENT **b)
 
 static enum ds_status import_entry(struct ds_import *im, const FTSENT *e, struct ds_err *err)
 {
+	enum ds_archive_file is;
+
 	switch (e->fts_info) {
 	case FTS_F:
-		if (!ds_archive_is_output(im->o.writer, e->fts_statp))
+		is = ds_archive_is_output(im->o.writer, e->fts_statp);
+		if (is == DS_ARCHIVE_NO_FILE)
 			return import_file(im, e->fts_path, err);
+		if (is == DS_ARCHIVE_NEW_FILE)
+			return DS_OK;
 		if (e->fts_level == 0)
 			return ds_fail_at(err, DS_EINVAL, e->fts_path, DS_NO_OFFSET,
 					  "is the archive itself");

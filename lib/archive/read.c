@@ -49,7 +49,7 @@ static enum ds_status decode_block(struct ds_archive *a, const struct ds_block *
 		a->dctx = ZSTD_createDCtx();
 	if (!a->dctx)
 		return ds_fail_nomem(err, 1);
-	DS_TRY(ds_buf_reserve(&a->cached, r->raw, err));
+	DS_TRY(ds_buf_reserve(&a->cached, (size_t)r->raw + 1, err));
 	if (r->coder == DS_CODER_ZSTD_DICTIONARY) {
 		DS_TRY(load_dictionary(a, b->dictionary, err));
 		n = ZSTD_decompress_usingDDict(a->dctx, a->cached.data, r->raw, r->bytes, r->stored,

@@ -162,12 +162,13 @@ static enum ds_status check_sizes(const struct ds_map *map, const struct ds_reco
 enum ds_status ds_record_get(const struct ds_map *map, uint64_t offset, uint64_t limit,
 			     struct ds_record *r_ret, struct ds_err *err)
 {
-	const uint8_t *p = map->data + offset;
+	const uint8_t *p;
 
 	if (limit > map->len || offset > limit || limit - offset < DS_RECORD_HEAD_BYTES)
 		return ds_fail_at(err, DS_ETRUNCATED, map->path, offset,
 				  "a record was expected here, %llu bytes are left",
 				  (unsigned long long)(offset <= limit ? limit - offset : 0));
+	p = map->data + offset;
 	DS_TRY(check_head(map, p, offset, err));
 	*r_ret = (struct ds_record){
 		.type = p[4],
@@ -209,7 +210,7 @@ enum ds_status ds_record_unpack(const struct ds_map *map, const struct ds_record
 	if (r->coder != DS_CODER_ZSTD)
 		return ds_fail_at(err, DS_EUNSUPPORTED, map->path, r->offset + 5,
 				  "coder %u, which this version does not know", r->coder);
-	DS_TRY(ds_buf_reserve(buf, r->raw, err));
+	DS_TRY(ds_buf_reserve(buf, (size_t)r->raw + 1, err));
 	n = ZSTD_decompress(buf->data + buf->len, r->raw, r->bytes, r->stored);
 	if (ZSTD_isError(n) || n != r->raw)
 		return ds_fail_at(err, DS_EFORMAT, map->path, r->offset + DS_RECORD_HEAD_BYTES,

@@ -378,14 +378,21 @@ enum ds_status ds_archive_document_end(struct ds_archive_writer *w, const struct
 	return DS_OK;
 }
 
-int ds_archive_is_output(const struct ds_archive_writer *w, const struct stat *file)
+static int same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+enum ds_archive_file ds_archive_is_output(const struct ds_archive_writer *w,
+					  const struct stat *file)
 {
 	struct stat st;
 
-	if (fstat(w->out.fd, &st) == 0 && st.st_dev == file->st_dev && st.st_ino == file->st_ino)
-		return 1;
-	return w->out.path && stat(w->out.path, &st) == 0 && st.st_dev == file->st_dev &&
-	       st.st_ino == file->st_ino;
+	if (fstat(w->out.fd, &st) == 0 && same_file(&st, file))
+		return DS_ARCHIVE_NEW_FILE;
+	if (w->out.path && stat(w->out.path, &st) == 0 && same_file(&st, file))
+		return DS_ARCHIVE_OLD_FILE;
+	return DS_ARCHIVE_NO_FILE;
 }
 
 enum ds_status ds_archive_commit(struct ds_archive_writer *w, struct ds_archive_totals *totals_ret,

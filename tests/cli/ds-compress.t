@@ -1,0 +1,95 @@
+Documents into an archive, and back.
+
+$ mkdir in in/sub && printf 'One sentence. Another.\n' >in/a.txt && printf 'x\0\377' >in/sub/b.bin && : >in/empty && chmod 640 in/a.txt && touch -d 2020-02-02T02:02:02.123456789Z in/a.txt
+$ ds-compress -o a.dsz in && ds-compress -l a.dsz
+>           23        1 in/a.txt
+>            0        0 in/empty
+>            3        0 in/sub/b.bin
+$ ds-compress -t a.dsz
+$ ds-compress -d a.dsz in/a.txt | cmp - in/a.txt
+$ ds-compress -d a.dsz in/sub | cmp - in/sub/b.bin
+$ mkdir out && ds-compress -x a.dsz -C out && diff -r in out/in && stat -c '%a %.9Y' out/in/a.txt
+> 640 1580608922.123456789
+$ ds-compress -lv -q a.dsz in/a.txt
+> 0640 2020-02-02T02:02:02Z 79f1c6f1be0c5e12           23        1 in/a.txt
+!*
+$ ds-compress -l --format jsonl a.dsz in/a.txt
+> {"name":"in/a.txt","size":23,"chunks":1,"mtime_ns":1580608922123456789,"mode":416,"hash":"79f1c6f1be0c5e12"}
+
+The same bytes whatever the threads; other levels and blocks give the same documents.
+$ ds-compress -j 1 -o b.dsz in && ds-compress -j 3 -o c.dsz in && cmp b.dsz c.dsz && cmp a.dsz b.dsz
+$ seq 1 40000 >many && ds-compress -1 --chunk 16K -o m.dsz many && ds-compress -d m.dsz | cmp - many
+$ ds-compress --level 22 --chunk 1M --no-index -o m.dsz many && ds-compress -d m.dsz | cmp - many
+
+Standard input and output.
+$ printf 'some text' | ds-compress | ds-compress -d -
+> some text
+$ ds-compress --name n.txt <many >m.dsz && ds-compress -l m.dsz | cut -c 1-12,22-
+>       228894 n.txt
+$ ds-chunk in/a.txt many | ds-infer -t embed | ds-compress -o f.dsz && ds-compress -d f.dsz many | cmp - many
+$ ds-chunk many | ds-compress -o g.dsz && ds-chunk many | ds-infer -t embed | ds-compress -o h.dsz && cmp g.dsz h.dsz
+$ ds-cat many | ds-compress -o t.dsz && ds-compress -d t.dsz | cmp - many
+$ ds-chunk many | ds-compress --no-index | ds-compress -d - | cmp - many
+
+Additions keep what is there.
+$ ds-compress --add -o a.dsz many && ds-compress -l a.dsz in many | wc -l && ds-compress -d a.dsz many | cmp - many && ds-compress -t a.dsz
+> 4
+$ ds-compress --add -o a.dsz many
+! ds-compress: many: 'many' is in the archive already
+? 1
+$ ds-compress -t a.dsz && ds-compress -d a.dsz in/a.txt
+> One sentence. Another.
+$ ds-compress --add -o new.dsz many
+! ds-compress: new.dsz: cannot open: No such file or directory
+? 1
+
+What must not be extracted, or replaced.
+$ ds-compress -x a.dsz -C out in/a.txt
+! ds-compress: in/a.txt: is there already; -f replaces it
+? 1
+$ ds-compress -x -f a.dsz -C out in/a.txt
+$ ds-compress -x a.dsz -C nowhere
+! ds-compress: nowhere: cannot open the folder: No such file or directory
+? 1
+$ ds-compress -d a.dsz
+! ds-compress: a.dsz: holds 4 documents: name those to write, or extract with -x
+? 1
+$ ds-compress -d a.dsz nothing
+! ds-compress: a.dsz: no document 'nothing' in it
+? 1
+$ ds-compress -o a.dsz a.dsz
+! ds-compress: a.dsz: is the archive itself
+? 1
+$ mkfifo in/fifo && cp a.dsz in/a.dsz && ds-compress -o in/a.dsz in && ds-compress -l in/a.dsz | wc -l; rm in/fifo in/a.dsz
+> 3
+! ds-compress: in/a.dsz: is the archive itself: left out
+! ds-compress: in/fifo: is no regular file: left out
+
+Bad archives and bad streams: one line, no file.
+$ head -c 300 a.dsz >cut.dsz; ds-compress -l cut.dsz
+! ds-compress: cut.dsz: byte 268: no footer at the end: the archive is truncated or something follows it
+? 1
+$ ds-compress -t many
+! ds-compress: many: byte 0: not an archive of ds-compress
+? 1
+$ ds-chunk many | head -c 5000 | ds-compress -o k.dsz; test ! -e k.dsz
+!~ ds-compress: \(stdin\): byte \d+: .*
+$ ds-compress -o k.dsz nothing; test ! -e k.dsz
+! ds-compress: nothing: cannot read: No such file or directory
+
+Usage.
+$ ds-compress -d
+! ds-compress: -d needs the archive's name, or - for standard input
+! Try 'ds-compress --help'.
+? 2
+$ ds-compress -x -l a.dsz
+! ds-compress: -x and -l exclude each other
+! Try 'ds-compress --help'.
+? 2
+$ ds-compress --chunk 1K -o k.dsz many
+!*
+? 2
+$ ds-compress --add many
+! ds-compress: --add needs the archive: -o FILE
+! Try 'ds-compress --help'.
+? 2
