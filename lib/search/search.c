@@ -77,6 +77,8 @@ static enum ds_status scores_reserve(struct scores *s, size_t n, struct ds_err *
 
 	DS_TRY(ds_grow(&s->meaning, &cap, n, sizeof *s->meaning, err));
 	DS_TRY(ds_grow(&s->words, &s->cap, n, sizeof *s->words, err));
+	if (n == 0)
+		return DS_OK; /* the arrays may be NULL */
 	memset(s->meaning, 0, n * sizeof *s->meaning);
 	memset(s->words, 0, n * sizeof *s->words);
 	return DS_OK;
