@@ -70,6 +70,7 @@ enum ds_status ds_hf_type(const struct ds_hf *hf, const json_t *object, const ch
 struct table {
 	struct ds_str *text;	      /* [n] borrowed from the parsed file; s NULL: a hole */
 	uint32_t *type;		      /* [n] DS_TYPE_ */
+	bool *in_model;		      /* [n] not only an added token */
 	struct ds_buf tokens, merges; /* packed */
 	size_t n_merge;		      /* strings packed in merges */
 	bool pairs;		      /* merges are two strings each */
@@ -79,6 +80,7 @@ static void table_fini(struct table *t)
 {
 	free(t->text);
 	free(t->type);
+	free(t->in_model);
 	ds_buf_fini(&t->tokens);
 	ds_buf_fini(&t->merges);
 }
@@ -121,7 +123,8 @@ static enum ds_status size_table(struct ds_hf *hf, json_t *vocab, const json_t *
 	hf->tok->n = n;
 	t->text = ds_alloc_zero(n, sizeof *t->text);
 	t->type = ds_alloc_zero(n, sizeof *t->type);
-	if (!t->text || !t->type)
+	t->in_model = ds_alloc_zero(n, sizeof *t->in_model);
+	if (!t->text || !t->type || !t->in_model)
 		return ds_fail_nomem(hf->err, n * sizeof *t->text);
 	return DS_OK;
 }
@@ -140,6 +143,7 @@ static enum ds_status read_vocab(struct ds_hf *hf, json_t *vocab, struct table *
 					  "model.vocab: two tokens have the id %u", id);
 		t->text[id] = (struct ds_str){key, strlen(key)};
 		t->type[id] = DS_TYPE_NORMAL;
+		t->in_model[id] = true;
 	}
 	return DS_OK;
 }
@@ -307,6 +311,10 @@ static enum ds_status load_bpe(struct ds_hf *hf, const json_t *model, struct tab
 		DS_TRY(pack(&t->tokens, t->text[i], hf->err));
 	DS_TRY(unk_of(hf, model, t, &source.unk));
 	tok->special[DS_UNK] = source.unk;
+	/* Gemma has runs of spaces as added tokens, but they are made by merging all the same */
+	for (uint32_t i = 0; i < tok->n && !hf->byte_level; i++)
+		if (t->in_model[i])
+			t->type[i] = DS_TYPE_NORMAL;
 	source.token.packed = t->tokens.data;
 	source.merge = (struct ds_bpe_strings){.n = t->n_merge, .packed = t->merges.data};
 	source.flags = (hf->byte_level ? DS_BPE_BYTE_ENCODED : 0) |
