@@ -63,8 +63,13 @@ void ds_pairs_note(struct ds_pairs *pairs, struct ds_str token)
 	}
 }
 
-/* Ends are looked for before spaces and other than ASCII characters, and anywhere in a long piece:
- * looking costs more than a few bytes more in it. */
+static bool is_alnum(uint32_t c)
+{
+	return (c | 0x20) - 'a' < 26 || c - '0' < 10;
+}
+
+/* Ends are looked for between words and what surrounds them, and anywhere in a long piece: inside
+ * words there hardly is one. */
 #define PIECE_BYTES 24
 #define PIECE_BYTES_MAX ((ptrdiff_t)1 << 30)
 
@@ -77,7 +82,8 @@ const uint8_t *ds_pairs_next(const struct ds_pairs *pairs, const uint8_t *p, con
 	for (; p < end && p - from < PIECE_BYTES_MAX; a = b) {
 		unsigned k = ds_utf8_decode(p, end, &b);
 
-		if ((b == ' ' || b >= 0x80 || p - from > PIECE_BYTES) && !may_join(pairs, a, b))
+		if ((!is_alnum(b) || !is_alnum(a) || p - from > PIECE_BYTES) &&
+		    !may_join(pairs, a, b))
 			return p;
 		p += k;
 	}
