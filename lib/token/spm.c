@@ -159,8 +159,11 @@ static void read_tokens(struct ds_spm *spm, const struct ds_spm_source *source)
 			spm->token[id].len = ds_spm_unescape(s, spm->bytes + at);
 		}
 		at += spm->token[id].len;
-		/* the others are never made of merges */
-		if (type == DS_TYPE_NORMAL)
+		/* user-defined ones were found in the text before, but a literal U+2581 may still
+		 * complete one; the others are never made of merges */
+		if (type == DS_TYPE_USER)
+			spm->score[id] = 0;
+		if (type == DS_TYPE_NORMAL || type == DS_TYPE_USER)
 			insert(spm, id);
 	}
 }
