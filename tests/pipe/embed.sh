@@ -44,14 +44,14 @@ ok "and as lines" test "$(embed --format text --lines few | wc -l)" = 40
 ok "an empty input is a text without tokens" test "$(embed --format text </dev/null | tr ' ' '\n' | sort -u)" = 0
 
 # a killed producer, a damaged stream
-head -c 5000 first >cut
-embed -o out cut 2>err && status=0 || status=$?
-ok "a cut stream: exit 1" test $status = 1
+head -c 5000 first >torn-off
+embed -o out torn-off 2>err && status=0 || status=$?
+ok "a cut stream: exit 1" test "$status" = 1
 ok "a cut stream: one line" one_line err
 ok "a cut stream: no output" test ! -e out
 { head -c 3000 first; printf X; tail -c +3002 first; } >flipped
 embed -o out flipped 2>err && status=0 || status=$?
-ok "a flipped byte: exit 1" test $status = 1
+ok "a flipped byte: exit 1" test "$status" = 1
 ok "a flipped byte: one line with the offset" grep -q 'flipped: byte [0-9]*: ' err
 { (embed --lines few; kill -9 $BASHPID) | embed >whole; } 2>/dev/null || true
 ok "a producer killed after its end frame is whole" cmp first whole
