@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -230,11 +231,11 @@ static void occupy_closed_streams(void)
 
 void cli_parse(struct cli *cli, int argc, char **argv)
 {
-	occupy_closed_streams();
 	struct option longs[CLI_OPTIONS_MAX + 4];
 	char shorts[2 * CLI_OPTIONS_MAX + 8];
 	int key;
 
+	occupy_closed_streams();
 	cli->start_seconds = cli_seconds();
 	install_signals();
 	cli_help_getopt(cli->options, shorts, longs);
@@ -309,6 +310,18 @@ void cli_refuse_terminal(const struct cli *cli)
 {
 	if (cli->n_operand == 0 && isatty(STDIN_FILENO))
 		cli_usage(cli, "nothing to read: no file named, standard input is a terminal");
+}
+
+void cli_refuse_overwrite(const struct cli *cli)
+{
+	struct stat out, in;
+
+	if (!cli->output || stat(cli->output, &out) != 0 || !S_ISREG(out.st_mode))
+		return;
+	for (int i = 0; i < cli->n_operand; i++)
+		if (stat(cli->operand[i], &in) == 0 && in.st_dev == out.st_dev &&
+		    in.st_ino == out.st_ino)
+			cli_usage(cli, "%s is input and output", cli->operand[i]);
 }
 
 static bool progress_shown;

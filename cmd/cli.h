@@ -101,6 +101,8 @@ void cli_note(const struct cli *cli, const char *format, ...)
 enum cli_format cli_format_for_output(const struct cli *cli);
 /* Usage error when input would come from a terminal and there is nothing to read. */
 void cli_refuse_terminal(const struct cli *cli);
+/* Usage error when an operand is the file of -o. */
+void cli_refuse_overwrite(const struct cli *cli);
 
 /* Progress on stderr: shown only on a terminal, after 1 s, erased at the end; total 0: unknown. */
 void cli_progress(struct cli *cli, const char *what, uint64_t done_bytes, uint64_t total_bytes);

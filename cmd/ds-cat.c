@@ -167,6 +167,7 @@ int main(int argc, char **argv)
 		n = cli.n_operand;
 	}
 	cli_refuse_terminal(&cli);
+	cli_refuse_overwrite(&cli);
 	if (cat.inspect && (cat.form != CAT_AUTO || cat.some_types || cli.output))
 		cli_usage(&cli, "-i goes with none of --format, -t and -o");
 	if (!cat.inspect)

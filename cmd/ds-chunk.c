@@ -409,6 +409,7 @@ int main(int argc, char **argv)
 	if (c.join && c.cli.format != CLI_AUTO)
 		cli_usage(&c.cli, "--join writes the bytes of documents, --format is not for it");
 	cli_refuse_terminal(&c.cli);
+	cli_refuse_overwrite(&c.cli);
 	c.format = cli_format_for_output(&c.cli);
 	if (open_all(&c, &err) == DS_OK)
 		take_all(&c);

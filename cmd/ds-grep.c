@@ -261,6 +261,7 @@ int main(int argc, char **argv)
 	};
 
 	cli_parse(&cli, argc, argv);
+	cli_refuse_overwrite(&cli);
 	if (cli.n_operand == 0)
 		cli_usage(&cli, "no query given");
 	if (cli.n_operand == 1 && isatty(STDIN_FILENO))

@@ -502,6 +502,7 @@ int main(int argc, char **argv)
 	if (!in.task)
 		cli_usage(&in.cli, "no task: -t embed expected");
 	cli_refuse_terminal(&in.cli);
+	cli_refuse_overwrite(&in.cli);
 	in.format = cli_format_for_output(&in.cli);
 	if (open_all(&in, &err) != DS_OK || run(&in, &err) != DS_OK)
 		cli_error(&in.cli, &err);

@@ -623,6 +623,7 @@ int main(int argc, char **argv)
 	if (t.count && t.cli.format != CLI_AUTO)
 		cli_usage(&t.cli, "-c prints numbers, --format and --ids are not for it");
 	cli_refuse_terminal(&t.cli);
+	cli_refuse_overwrite(&t.cli);
 	t.format = cli_format_for_output(&t.cli);
 	if (t.count || (t.decode && t.cli.format == CLI_AUTO))
 		t.format = CLI_TEXT;

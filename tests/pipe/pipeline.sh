@@ -109,12 +109,17 @@ for tool in "${tools[@]}"; do
 	ok "$tool: no such file, one line" one_line err
 	ok "$tool: cut frames" exits 1 bash -c "ds-chunk long.txt | head -c 5000 | $tool 2>err >/dev/null"
 	ok "$tool: cut frames, one line" one_line err
+	cp frame.txt same.txt
+	ok "$tool: one file as input and output" exits 2 bash -c "$tool same.txt --output ./same.txt 2>err"
+	ok "$tool: it is as it was" cmp same.txt frame.txt
 	ok "$tool: quiet for head" bash -c "$tool long.txt 2>err | head -c 1 >/dev/null; test ! -s err"
 done
 ok "ds-compress: full disk" exits 1 bash -c 'ds-compress -o - long.txt >/dev/full 2>err'
 ok "ds-compress: full disk, one line" one_line err
 ok "ds-compress -d: full disk" exits 1 bash -c 'ds-compress -d demo.dsz frame.txt >/dev/full 2>err'
 ok "ds-compress: closed stdin" exits 1 bash -c 'ds-compress -o out.dsz <&- 2>err'
+ok "ds-compress: one file as input and output" exits 1 bash -c 'ds-compress -o same.txt same.txt 2>err'
+ok "ds-compress: it is as it was" cmp same.txt frame.txt
 ok "ds-compress: no such file" exits 1 bash -c 'ds-compress -o out.dsz none 2>err'
 ok "ds-compress: one line" one_line err
 ok "and nothing is left" clean
