@@ -14,7 +14,7 @@
 #include "archive/import.h"
 #include "cli.h"
 
-enum { OPT_ADD = CLI_LONG, OPT_CHUNK, OPT_LEVEL, OPT_NAME, OPT_NO_INDEX, OPT_OVERLAP };
+enum { OPT_ADD = CLI_LONG, OPT_CHUNK, OPT_LEVEL, OPT_NAME, OPT_NO_INDEX, OPT_OVERLAP, OPT_REMOVE };
 
 static const struct cli_opt options[] = {
 	CLI_OPT_OUTPUT,
@@ -23,6 +23,7 @@ static const struct cli_opt options[] = {
 	{'l', "list", NULL, "list the documents"},
 	{'t', "test", NULL, "check every byte"},
 	{OPT_ADD, "add", NULL, "keep what the archive of -o holds, and add to it"},
+	{OPT_REMOVE, "remove", NULL, "take the documents named out of the archive of -o"},
 	{'C', "directory", "DIR", "extract below DIR (default: .)"},
 	{'f', "force", NULL, "extract over files that exist"},
 	{OPT_LEVEL, "level", "N", "-1 to -22: faster to smaller (default: 9)"},
@@ -50,7 +51,7 @@ static const char examples[] =
 struct compress {
 	struct cli cli;
 	int mode; /* 'd', 'x', 'l', 't'; 0: make an archive */
-	bool add, force, no_index;
+	bool add, remove, force, no_index;
 	const char *folder, *name;
 	uint32_t passage_tokens, overlap_tokens;
 	struct ds_archive_options archive;
@@ -80,6 +81,9 @@ static void on_option(struct cli *cli, int key, const char *arg)
 		break;
 	case OPT_ADD:
 		z->add = true;
+		break;
+	case OPT_REMOVE:
+		z->remove = true;
 		break;
 	case OPT_CHUNK:
 		z->archive.block_bytes = (uint32_t)cli_size(
@@ -235,6 +239,54 @@ static bool is_wanted(const char *member, char **names, int n, bool *used)
 	return wanted;
 }
 
+/* Set chosen[] for the members that the names are of; every name must be of one. */
+static enum ds_status choose(const struct ds_archive *a, const char *path, char **names, int n,
+			     uint8_t **chosen_ret, struct ds_err *err)
+{
+	uint64_t members = ds_archive_members(a);
+	bool *used = calloc((size_t)n + 1, sizeof *used);
+	uint8_t *chosen = calloc(members + 1, 1);
+	enum ds_status st = used && chosen ? DS_OK : ds_fail_nomem(err, members);
+	struct ds_archive_member m;
+
+	for (uint64_t i = 0; st == DS_OK && i < members; i++) {
+		st = ds_archive_member(a, i, &m, err);
+		if (st == DS_OK)
+			chosen[i] = is_wanted(m.document.name, names, n, used);
+	}
+	for (int i = 0; st == DS_OK && i < n; i++)
+		if (!used[i])
+			st = ds_fail_at(err, DS_EINVAL, path, DS_NO_OFFSET,
+					"no document '%s' in it", names[i]);
+	free(used);
+	if (st != DS_OK)
+		free(chosen);
+	else
+		*chosen_ret = chosen;
+	return st;
+}
+
+static enum ds_status remove_members(struct compress *z, struct ds_err *err)
+{
+	struct ds_archive_totals totals;
+	struct ds_archive *a;
+	uint8_t *removed = NULL;
+	enum ds_status st;
+
+	DS_TRY(ds_archive_open(&a, z->cli.output, err));
+	st = choose(a, z->cli.output, z->cli.operand, z->cli.n_operand, &removed, err);
+	if (st == DS_OK)
+		st = ds_pool_new(&z->archive.pool, z->cli.jobs, err);
+	if (st == DS_OK)
+		st = ds_archive_remove(a, z->cli.output, removed, &z->archive, &totals, err);
+	if (st == DS_OK)
+		tell_totals(z, &totals, totals.file_bytes);
+	ds_pool_free(z->archive.pool);
+	free(removed);
+	ds_archive_close(a);
+	return st;
+}
+
 static enum ds_status to_stdout(void *user, const void *bytes, size_t n, struct ds_err *err)
 {
 	return ds_out_write(user, bytes, n, err);
@@ -300,29 +352,18 @@ static enum ds_status use_members(struct compress *z, struct ds_archive *a, void
 				  struct ds_err *err)
 {
 	char **names = z->cli.operand + 1;
-	const int n = z->cli.n_operand - 1;
-	bool *used = calloc((size_t)n + 1, sizeof *used);
-	struct ds_archive_member m;
 	enum ds_status st = DS_OK;
+	uint8_t *chosen;
 
-	if (!used)
-		return ds_fail_nomem(err, (size_t)n);
+	DS_TRY(choose(a, z->cli.operand[0], names, z->cli.n_operand - 1, &chosen, err));
 	for (uint64_t i = 0; st == DS_OK && i < ds_archive_members(a); i++) {
-		st = ds_archive_member(a, i, &m, err);
-		if (st != DS_OK || !is_wanted(m.document.name, names, n, used))
+		st = chosen[i] ? use_member(z, a, i, target, err) : DS_OK;
+		if (st == DS_OK || z->mode != 'x')
 			continue;
-		st = use_member(z, a, i, target, err);
-		if (st != DS_OK && z->mode == 'x') { /* the others may be sound */
-			ds_err_set_path(err, m.document.name);
-			cli_error(&z->cli, err);
-			st = DS_OK;
-		}
+		cli_error(&z->cli, err); /* the others may be sound */
+		st = DS_OK;
 	}
-	for (int i = 0; st == DS_OK && i < n; i++)
-		if (!used[i])
-			st = ds_fail_at(err, DS_EINVAL, z->cli.operand[0], DS_NO_OFFSET,
-					"no document '%s' in it", names[i]);
-	free(used);
+	free(chosen);
 	return st;
 }
 
@@ -389,8 +430,10 @@ static void check_usage(struct compress *z)
 		if (cli->n_operand == 0)
 			cli_usage(cli, "-%c needs the archive's name, or - for standard input",
 				  z->mode);
-		if (z->add || z->name || z->no_index)
-			cli_usage(cli, "-%c makes no archive: --add, --name, --no-index do not fit",
+		if (z->add || z->remove || z->name || z->no_index)
+			cli_usage(cli,
+				  "-%c makes no archive: --add, --remove, --name, --no-index do "
+				  "not fit",
 				  z->mode);
 		if (cli->output && z->mode != 'd')
 			cli_usage(cli, "-o goes with -d, or with making an archive");
@@ -398,15 +441,20 @@ static void check_usage(struct compress *z)
 	}
 	if (z->force || z->folder[0] != '.' || z->folder[1])
 		cli_usage(cli, "-f and -C go with -x");
-	if (z->add && (!cli->output || strcmp(cli->output, "-") == 0))
-		cli_usage(cli, "--add needs the archive: -o FILE");
+	if (z->add && z->remove)
+		cli_usage(cli, "--add and --remove exclude each other");
+	if (z->remove && cli->n_operand == 0)
+		cli_usage(cli, "--remove needs the names of documents");
+	if ((z->add || z->remove) && (!cli->output || strcmp(cli->output, "-") == 0))
+		cli_usage(cli, "--%s needs the archive: -o FILE", z->add ? "add" : "remove");
 	if (!cli->output && isatty(STDOUT_FILENO))
 		cli_usage(cli, "an archive is not for a terminal; name a file with -o");
 	if (z->overlap_tokens == UINT32_MAX)
 		z->overlap_tokens = z->passage_tokens / 8;
 	if (z->overlap_tokens >= z->passage_tokens)
 		cli_usage(cli, "--overlap must be smaller than -s");
-	cli_refuse_terminal(cli);
+	if (!z->remove)
+		cli_refuse_terminal(cli);
 }
 
 int main(int argc, char **argv)
@@ -432,7 +480,7 @@ int main(int argc, char **argv)
 	rewrite_levels(argv);
 	cli_parse(&z.cli, argc, argv);
 	check_usage(&z);
-	if (!z.mode && make_archive(&z, &err) != DS_OK)
+	if (!z.mode && (z.remove ? remove_members : make_archive)(&z, &err) != DS_OK)
 		cli_error(&z.cli, &err);
 	for (int i = 0; z.mode && i < (z.mode == 't' ? z.cli.n_operand : 1); i++)
 		if (read_archive(&z, z.cli.operand[i], &err) != DS_OK)

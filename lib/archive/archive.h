@@ -52,8 +52,9 @@ enum ds_status ds_archive_embeddings(struct ds_archive_writer *w, uint64_t model
  * has a document of this name. */
 enum ds_status ds_archive_document(struct ds_archive_writer *w, const struct ds_document *d,
 				   struct ds_err *err);
-/* A passage: it begins at or before the end of the bytes given so far, and what it repeats of them
- * must be equal.  vector: [dims] f32, normalised; NULL when the archive has none. */
+/* A chunk: it begins at or before the end of the bytes given so far, and what it repeats of them
+ * must be equal.  vector: [dims] f32, normalised.  It becomes a passage when it has a vector, or
+ * when the archive has words and no embeddings; else its bytes are taken alone. */
 enum ds_status ds_archive_chunk(struct ds_archive_writer *w, const struct ds_chunk_frame *c,
 				const float *vector, struct ds_err *err);
 /* Bytes that belong to no passage. */
@@ -77,6 +78,15 @@ enum ds_archive_file ds_archive_is_output(const struct ds_archive_writer *w,
 enum ds_status ds_archive_commit(struct ds_archive_writer *w, struct ds_archive_totals *totals_ret,
 				 struct ds_err *err);
 void ds_archive_abort(struct ds_archive_writer *w);
+
+/*
+ * An archive like path without the members for which removed[member] is set.  Segments that hold
+ * nothing of them are copied, the documents of the others are packed anew with the options' level
+ * and block size; passages, embeddings and order stay.
+ */
+enum ds_status ds_archive_remove(struct ds_archive *a, const char *path, const uint8_t *removed,
+				 const struct ds_archive_options *options,
+				 struct ds_archive_totals *totals_ret, struct ds_err *err);
 
 /* path "-": standard input, by way of a temporary file.  One thread uses an archive at a time. */
 enum ds_status ds_archive_open(struct ds_archive **a_ret, const char *path, struct ds_err *err);

@@ -87,8 +87,8 @@ static int names_insert(uint64_t *set, size_t size, uint64_t hash)
 	return 1;
 }
 
-static enum ds_status remember_name(struct ds_archive_writer *w, const char *name, size_t n,
-				    struct ds_err *err)
+enum ds_status ds_writer_name(struct ds_archive_writer *w, const char *name, size_t n,
+			      struct ds_err *err)
 {
 	uint64_t hash = XXH3_64bits(name, n);
 
@@ -130,7 +130,7 @@ static enum ds_status adopt(struct ds_archive_writer *w, const struct ds_archive
 	for (uint64_t i = 0; i < n_members; i++) {
 		const struct ds_document *d = &a->member[i].m.document;
 
-		DS_TRY(remember_name(w, d->name, d->name_len, err));
+		DS_TRY(ds_writer_name(w, d->name, d->name_len, err));
 	}
 	DS_TRY(ds_grow(&w->segment, &w->cap_segments, a->n_segments, sizeof *w->segment, err));
 	DS_TRY(ds_grow(&w->dictionary, &w->cap_dictionaries, a->n_dictionaries,
@@ -212,7 +212,7 @@ enum ds_status ds_archive_document(struct ds_archive_writer *w, const struct ds_
 		return ds_fail(err, DS_EINVAL, "a document begins before the one before has ended");
 	if (memchr(d->name, 0, d->name_len))
 		return ds_fail(err, DS_EINVAL, "a name holds a NUL byte");
-	DS_TRY(remember_name(w, d->name, d->name_len, err));
+	DS_TRY(ds_writer_name(w, d->name, d->name_len, err));
 	if (w->n_extents >= DS_SEGMENT_EXTENTS_MAX || w->names.len >= DS_SEGMENT_TEXT_BYTES / 4)
 		DS_TRY(ds_segment_close(w, err));
 	DS_TRY(extent_begin(w, err));
@@ -326,32 +326,37 @@ static enum ds_status add_vector(struct ds_archive_writer *w, const float *vecto
 	return ds_buf_append(&w->scales, &scale, sizeof scale, err);
 }
 
-enum ds_status ds_archive_chunk(struct ds_archive_writer *w, const struct ds_chunk_frame *c,
-				const float *vector, struct ds_err *err)
+/* Keep the chunk's span, embedding and words. */
+static enum ds_status add_passage(struct ds_archive_writer *w, const struct ds_chunk_frame *c,
+				  const float *vector, struct ds_err *err)
 {
-	const struct ds_archive_options *o = &w->options;
-	uint64_t fresh;
-
-	if (!w->in_document)
-		return ds_fail(err, DS_EINVAL, "a chunk outside a document");
-	if (!vector != !o->model)
-		return ds_fail(err, DS_EINVAL,
-			       vector ? "an embedding in an archive without any"
-				      : "a chunk without its embedding");
-	DS_TRY(check_overlap(w, c, err));
-	fresh = c->end - w->size;
-	DS_TRY(ds_archive_bytes(w, c->text + (w->size - c->start), fresh, err));
 	DS_TRY(ds_grow(&w->passage, &w->cap_passages, w->n_passages + 1, sizeof *w->passage, err));
-	w->last = (struct ds_span){c->start, c->end};
 	w->passage[w->n_passages++] = w->last;
 	current(w)->passages++;
 	w->totals.passages++;
 	if (vector)
 		DS_TRY(add_vector(w, vector, err));
-	if (o->words)
+	if (w->options.words)
 		DS_TRY(ds_words_add(&w->words, c->text, c->end - c->start, err));
+	return DS_OK;
+}
+
+enum ds_status ds_archive_chunk(struct ds_archive_writer *w, const struct ds_chunk_frame *c,
+				const float *vector, struct ds_err *err)
+{
+	const struct ds_archive_options *o = &w->options;
+
+	if (!w->in_document)
+		return ds_fail(err, DS_EINVAL, "a chunk outside a document");
+	if (vector && !o->model)
+		return ds_fail(err, DS_EINVAL, "an embedding in an archive without any");
+	DS_TRY(check_overlap(w, c, err));
+	DS_TRY(ds_archive_bytes(w, c->text + (w->size - c->start), c->end - w->size, err));
+	w->last = (struct ds_span){c->start, c->end};
 	w->overlap.len = 0;
 	DS_TRY(ds_buf_append(&w->overlap, c->text, c->end - c->start, err));
+	if (vector || (o->words && !o->model))
+		DS_TRY(add_passage(w, c, vector, err));
 	if (w->n_passages >= DS_SEGMENT_PASSAGES_MAX || w->rows.len >= DS_SEGMENT_TEXT_BYTES)
 		DS_TRY(next_segment(w, err));
 	return DS_OK;

@@ -86,6 +86,9 @@ struct ds_archive_writer {
 	ZSTD_CDict *cdict; /* of the segment being written, or NULL */
 };
 
+/* Keep the name of a document, which must be new. */
+enum ds_status ds_writer_name(struct ds_archive_writer *w, const char *name, size_t n,
+			      struct ds_err *err);
 /* Write the segment collected so far, if there is anything in it, and begin another. */
 enum ds_status ds_segment_close(struct ds_archive_writer *w, struct ds_err *err);
 /* The directory and the footer. */

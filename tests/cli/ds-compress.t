@@ -29,7 +29,9 @@ $ ds-compress --name n.txt <many >m.dsz && ds-compress -l m.dsz | cut -c 1-12,22
 $ ds-chunk in/a.txt many | ds-infer -t embed | ds-compress -o f.dsz && ds-compress -d f.dsz many | cmp - many
 $ ds-chunk many | ds-compress -o g.dsz && ds-chunk many | ds-infer -t embed | ds-compress -o h.dsz && cmp g.dsz h.dsz
 $ ds-cat many | ds-compress -o t.dsz && ds-compress -d t.dsz | cmp - many
-$ ds-chunk many | ds-compress --no-index | ds-compress -d - | cmp - many
+$ ds-chunk many | ds-compress --no-index -o n.dsz && ds-compress -d - <n.dsz | cmp - many && ds-compress -l n.dsz
+>       228894        0 many
+$ ds-chunk many | ds-compress --no-index --add -o a.dsz && ds-compress -d a.dsz many | cmp - many && ds-compress -t a.dsz && ds-compress --remove -o a.dsz many && cmp a.dsz b.dsz
 
 Additions keep what is there.
 $ ds-compress --add -o a.dsz many && ds-compress -l a.dsz in many | wc -l && ds-compress -d a.dsz many | cmp - many && ds-compress -t a.dsz
@@ -42,6 +44,17 @@ $ ds-compress -t a.dsz && ds-compress -d a.dsz in/a.txt
 $ ds-compress --add -o new.dsz many
 ! ds-compress: new.dsz: cannot open: No such file or directory
 ? 1
+
+Removed documents are gone, the others stay with their passages.
+$ cp a.dsz r.dsz && ds-compress --remove -o r.dsz in/a.txt many && ds-compress -l r.dsz && ds-compress -t r.dsz
+>            0        0 in/empty
+>            3        0 in/sub/b.bin
+$ cp a.dsz r.dsz && ds-compress --remove -o r.dsz in && ds-compress -t r.dsz && ds-compress -d r.dsz | cmp - many && ds-compress -o only.dsz many && cmp r.dsz only.dsz
+$ ds-compress --remove -o r.dsz many && ds-compress -l r.dsz && ds-compress --add -o r.dsz many && cmp r.dsz only.dsz
+$ ds-compress --remove -o r.dsz other
+! ds-compress: r.dsz: no document 'other' in it
+? 1
+$ cmp r.dsz only.dsz
 
 What must not be extracted, or replaced.
 $ ds-compress -x a.dsz -C out in/a.txt

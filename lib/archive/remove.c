@@ -1,0 +1,300 @@
+/*
+ * remove.c - an archive without some of its members
+ *
+ * Segments that share a document or a block stand and fall together.  Those of a removed member are
+ * opened: what remains of them is given to the writer again.  The others are copied as they lie.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "archive/reader.h"
+#include "archive/vector.h"
+#include "base/cursor.h"
+
+struct removal {
+	struct ds_archive *a;
+	struct ds_archive_writer *w;
+	const uint8_t *removed; /* [members] */
+	size_t *together;     /* [segments] one that it stands with, itself at the end of a chain */
+	uint8_t *opened;      /* [segments] by ends of chains */
+	uint32_t *dictionary; /* [dictionaries] number in the new archive, 0: not there yet */
+	struct ds_buf text;
+	float *vector; /* [dims] */
+	struct ds_err *err;
+};
+
+static size_t segment_of_block(const struct ds_archive *a, uint64_t block)
+{
+	size_t low = 0, high = a->n_segments;
+
+	while (high - low > 1) {
+		size_t mid = low + (high - low) / 2;
+
+		if (a->segment[mid].first_block <= block)
+			low = mid;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+static size_t chain_end(const struct removal *r, size_t s)
+{
+	while (r->together[s] != s)
+		s = r->together[s];
+	return s;
+}
+
+static void join(const struct removal *r, size_t s, size_t t)
+{
+	r->together[chain_end(r, s)] = chain_end(r, t);
+}
+
+/* Join the segments of every document, and those whose blocks it uses. */
+static void join_segments(const struct removal *r)
+{
+	const struct ds_archive *a = r->a;
+
+	for (size_t s = 0; s < a->n_segments; s++)
+		r->together[s] = s;
+	for (size_t s = 0; s < a->n_segments; s++) {
+		const struct ds_segment_entry *seg = &a->segment[s];
+
+		for (uint64_t i = 0; i < seg->extents; i++) {
+			const struct ds_extent_entry *e = &a->extent[seg->first_extent + i];
+			const struct ds_member_entry *m = &a->member[e->member];
+
+			if (e->start > 0)
+				continue;
+			for (uint64_t k = 0; k < m->pieces; k++) {
+				uint64_t block = a->piece[m->first_piece + k].at.block;
+
+				join(r, s, segment_of_block(a, block));
+			}
+		}
+	}
+	for (size_t s = 1; s < a->n_segments; s++) {
+		const uint64_t first = a->segment[s].first_extent;
+
+		if (a->segment[s].extents && first > 0 &&
+		    a->extent[first].member == a->extent[first - 1].member)
+			join(r, s - 1, s);
+	}
+}
+
+static void open_segments(const struct removal *r)
+{
+	const struct ds_archive *a = r->a;
+
+	for (size_t s = 0; s < a->n_segments; s++)
+		for (uint64_t i = 0; i < a->segment[s].extents; i++)
+			if (r->removed[a->extent[a->segment[s].first_extent + i].member])
+				r->opened[chain_end(r, s)] = 1;
+}
+
+/* The embedding of a passage of this segment into r->vector; *found_ret 0 when there is none. */
+static enum ds_status get_vector(struct removal *r, size_t s, uint64_t passage, int *found_ret)
+{
+	struct ds_archive_vectors v;
+	size_t row;
+
+	DS_TRY(ds_archive_vectors(r->a, (uint32_t)s, &v, r->err));
+	*found_ret = v.n > 0;
+	if (!v.n)
+		return DS_OK;
+	row = passage - r->a->segment[s].first_passage;
+	ds_vector_decode(v.code, v.rows + row * ds_vector_row_bytes(v.code, v.dims),
+			 ds_get_u16(v.scale + 2 * row), v.dims, r->vector);
+	return DS_OK;
+}
+
+/* Bytes [start, end) of a member into r->text. */
+static enum ds_status get_text(struct removal *r, uint64_t member, uint64_t start, uint64_t end)
+{
+	r->text.len = 0;
+	return ds_archive_read(r->a, member, start, end, &r->text, r->err);
+}
+
+static enum ds_status put_bytes(struct removal *r, uint64_t member, uint64_t start, uint64_t end)
+{
+	while (start < end) {
+		uint64_t n = end - start < DS_BLOCK_BYTES_MAX ? end - start : DS_BLOCK_BYTES_MAX;
+
+		DS_TRY(get_text(r, member, start, start + n));
+		DS_TRY(ds_archive_bytes(r->w, r->text.data, n, r->err));
+		start += n;
+	}
+	return DS_OK;
+}
+
+/* The passages of one extent, and the bytes before and between them; *size_io: bytes put so far. */
+static enum ds_status put_passages(struct removal *r, size_t s, const struct ds_extent_entry *e,
+				   uint64_t *size_io)
+{
+	struct ds_archive_passage p;
+	int found;
+
+	for (uint32_t i = 0; i < e->passages; i++) {
+		struct ds_chunk_frame c = {.index = i};
+
+		DS_TRY(ds_archive_passage(r->a, e->first_passage + i, &p, r->err));
+		if (p.start > *size_io)
+			DS_TRY(put_bytes(r, e->member, *size_io, p.start));
+		DS_TRY(get_vector(r, s, e->first_passage + i, &found));
+		DS_TRY(get_text(r, e->member, p.start, p.end));
+		c.start = p.start;
+		c.end = p.end;
+		c.text = r->text.data ? r->text.data : (const uint8_t *)"";
+		DS_TRY(ds_archive_chunk(r->w, &c, found ? r->vector : NULL, r->err));
+		*size_io = p.end;
+	}
+	return DS_OK;
+}
+
+/* Give the document that begins in this extent, and goes on in those after it, to the writer. */
+static enum ds_status put_document(struct removal *r, size_t s, uint64_t extent)
+{
+	const struct ds_archive *a = r->a;
+	const uint64_t member = a->extent[extent].member;
+	const struct ds_archive_member *m = &a->member[member].m;
+	const struct ds_document_end end = {m->document.size, m->hash};
+	uint64_t size = 0;
+
+	DS_TRY(ds_archive_document(r->w, &m->document, r->err));
+	for (; extent < a->n_extents && a->extent[extent].member == member; extent++) {
+		while (extent >= a->segment[s].first_extent + a->segment[s].extents)
+			s++;
+		DS_TRY(put_passages(r, s, &a->extent[extent], &size));
+	}
+	DS_TRY(put_bytes(r, member, size, m->document.size));
+	return ds_archive_document_end(r->w, &end, r->err);
+}
+
+static enum ds_status put_segment(struct removal *r, size_t s)
+{
+	const struct ds_archive *a = r->a;
+	const struct ds_segment_entry *seg = &a->segment[s];
+
+	for (uint64_t i = seg->first_extent; i < seg->first_extent + seg->extents; i++) {
+		const struct ds_extent_entry *e = &a->extent[i];
+		int goes_on = i > 0 && a->extent[i - 1].member == e->member;
+
+		if (!goes_on && !r->removed[e->member])
+			DS_TRY(put_document(r, s, i));
+	}
+	return DS_OK;
+}
+
+static enum ds_status copy_dictionary(struct removal *r, uint32_t number)
+{
+	struct ds_archive_writer *w = r->w;
+	struct ds_record d;
+
+	if (number == 0 || r->dictionary[number - 1])
+		return DS_OK;
+	DS_TRY(ds_record_get(&r->a->map, r->a->dictionary[number - 1].offset,
+			     r->a->directory_offset, &d, r->err));
+	DS_TRY(ds_grow(&w->dictionary, &w->cap_dictionaries, w->n_dictionaries + 1,
+		       sizeof *w->dictionary, r->err));
+	w->dictionary[w->n_dictionaries++] = w->out.written;
+	w->totals.dictionary_bytes += d.end - d.offset;
+	r->dictionary[number - 1] = (uint32_t)w->n_dictionaries;
+	return ds_out_write(&w->out, r->a->map.data + d.offset, d.end - d.offset, r->err);
+}
+
+/* Names and figures of a copied segment. */
+static enum ds_status adopt_documents(struct removal *r, size_t s)
+{
+	const struct ds_archive *a = r->a;
+	const struct ds_segment_entry *seg = &a->segment[s];
+	struct ds_archive_totals *t = &r->w->totals;
+
+	for (uint64_t i = seg->first_extent; i < seg->first_extent + seg->extents; i++) {
+		const struct ds_extent_entry *e = &a->extent[i];
+		const struct ds_document *d = &a->member[e->member].m.document;
+
+		t->text_bytes += e->bytes;
+		if (i > 0 && a->extent[i - 1].member == e->member)
+			continue;
+		DS_TRY(ds_writer_name(r->w, d->name, d->name_len, r->err));
+		t->documents++;
+	}
+	t->passages += seg->row.passages;
+	for (uint64_t i = 0; i < seg->blocks; i++)
+		t->block_bytes += ds_record_size(a->block[seg->first_block + i].stored);
+	r->w->first_block += seg->blocks;
+	return DS_OK;
+}
+
+static enum ds_status copy_segment(struct removal *r, size_t s)
+{
+	const struct ds_archive *a = r->a;
+	struct ds_archive_writer *w = r->w;
+	struct ds_segment_row row = a->segment[s].row;
+	const uint64_t from = row.blocks_offset;
+	struct ds_record last;
+
+	DS_TRY(ds_segment_close(w, r->err));
+	DS_TRY(copy_dictionary(r, row.dictionary));
+	if (row.dictionary)
+		row.dictionary = r->dictionary[row.dictionary - 1];
+	row.blocks_offset = w->out.written;
+	for (uint32_t i = 0; i < row.n_records; i++) {
+		DS_TRY(ds_record_get(&a->map, row.record[i].offset, a->directory_offset, &last,
+				     r->err));
+		if (last.type == DS_RECORD_VECTORS)
+			w->totals.vector_bytes += last.end - last.offset;
+		if (last.type == DS_RECORD_WORDS)
+			w->totals.word_bytes += last.end - last.offset;
+		row.record[i].offset += row.blocks_offset - from;
+	}
+	DS_TRY(ds_grow(&w->segment, &w->cap_segments, w->n_segments + 1, sizeof row, r->err));
+	w->segment[w->n_segments++] = row;
+	DS_TRY(adopt_documents(r, s));
+	return ds_out_write(&w->out, a->map.data + from, last.end - from, r->err);
+}
+
+static enum ds_status rewrite(struct removal *r)
+{
+	struct ds_archive *a = r->a;
+
+	r->together = ds_alloc(a->n_segments, sizeof *r->together);
+	r->opened = ds_alloc_zero(a->n_segments, 1);
+	r->dictionary = ds_alloc_zero(a->n_dictionaries, sizeof *r->dictionary);
+	r->vector = ds_alloc(a->dims, sizeof *r->vector);
+	if (!r->together || !r->opened || !r->dictionary || !r->vector)
+		return ds_fail_nomem(r->err, a->n_segments * sizeof *r->together);
+	join_segments(r);
+	open_segments(r);
+	for (size_t s = 0; s < a->n_segments; s++) {
+		if (r->opened[chain_end(r, s)])
+			DS_TRY(put_segment(r, s));
+		else
+			DS_TRY(copy_segment(r, s));
+	}
+	return DS_OK;
+}
+
+enum ds_status ds_archive_remove(struct ds_archive *a, const char *path, const uint8_t *removed,
+				 const struct ds_archive_options *options,
+				 struct ds_archive_totals *totals_ret, struct ds_err *err)
+{
+	struct removal r = {.a = a, .removed = removed, .err = err};
+	struct ds_archive_options o = *options;
+	enum ds_status st;
+
+	o.model = a->model;
+	o.dims = a->dims;
+	o.words = a->totals.word_bytes > 0;
+	DS_TRY(ds_archive_create(&r.w, path, &o, err));
+	st = rewrite(&r);
+	free(r.together);
+	free(r.opened);
+	free(r.dictionary);
+	free(r.vector);
+	ds_buf_fini(&r.text);
+	if (st == DS_OK)
+		return ds_archive_commit(r.w, totals_ret, err);
+	ds_archive_abort(r.w);
+	return st;
+}
