@@ -102,7 +102,8 @@ static enum ds_status encode_stretch(struct ds_bpe_encoder *enc, struct ds_stret
 	return ds_bpe_merge_heap(bpe, &enc->scratch, text, at, n_ret, err);
 }
 
-/* What becomes of bytes that are no symbol: their fallback tokens, else one for the unknown. */
+/* What becomes of bytes that are no symbol: their fallback tokens, else one for the unknown, else
+ * nothing: *n_io stays. */
 static enum ds_status encode_unknown(struct ds_bpe_encoder *enc, const uint8_t *p, unsigned len,
 				     size_t *n_io, struct ds_err *err)
 {
@@ -130,8 +131,8 @@ static enum ds_status encode_partial(struct ds_bpe_encoder *enc, struct ds_stret
 				     size_t *n_ret, bool *exact_ret, struct ds_err *err)
 {
 	const uint8_t *p = text.p, *end = text.p + text.n, *start = p;
-	size_t n = 0, more;
-	unsigned len = 0;
+	size_t n = 0, more, first;
+	unsigned len = 0, dropped = 0; /* bytes without tokens, which the next token takes */
 	uint32_t symbol;
 
 	*exact_ret = true;
@@ -145,12 +146,16 @@ static enum ds_status encode_partial(struct ds_bpe_encoder *enc, struct ds_stret
 			DS_TRY(encode_stretch(enc, part, n, &more, err));
 			DS_TRY(ds_grow(&enc->width, &enc->cap_width, n + more, sizeof *enc->width,
 				       err));
-			for (; more; more--, n++)
-				enc->width[n] = ds_token_len(enc->bpe, enc->scratch.id[n]);
+			for (; more; more--, n++, dropped = 0)
+				enc->width[n] = dropped + ds_token_len(enc->bpe, enc->scratch.id[n]);
 		}
 		if (p == end)
 			break;
+		first = n;
 		DS_TRY(encode_unknown(enc, p, len, &n, err));
+		if (first < n)
+			enc->width[first] += dropped;
+		dropped = first < n ? 0 : dropped + len;
 		*exact_ret = false;
 		start = p + len;
 	}
