@@ -155,8 +155,9 @@ static enum ds_status write_line(struct infer *in, const struct ds_embedding_fra
 			DS_TRY(ds_buf_append(&in->line, between, 1, err));
 		DS_TRY(ds_buf_append(&in->line, text, ds_f32_text(in->floats[i], text), err));
 	}
-	DS_TRY(ds_buf_append(&in->line, "]}\n" + (in->format == CLI_JSONL ? 0 : 2),
-			     in->format == CLI_JSONL ? 3 : 1, err));
+	if (in->format == CLI_JSONL)
+		DS_TRY(ds_buf_append(&in->line, "]}", 2, err));
+	DS_TRY(ds_buf_append(&in->line, "\n", 1, err));
 	return ds_out_write(&in->out, in->line.data, in->line.len, err);
 }
 
