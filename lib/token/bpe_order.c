@@ -63,11 +63,11 @@ static void set_joint(const struct ds_bpe *bpe, struct ds_bpe_order *order,
 
 static void set_level(struct ds_bpe_order *order, const struct ds_bpe_rule *rule, uint32_t rank)
 {
-	uint32_t cell = ds_level_cell(rule->left, rule->right);
-	unsigned old = ds_level_get(order, cell), level = rank >> order->level_shift;
+	uint8_t *cell = &order->level[ds_level_cell(rule->left, rule->right)];
+	unsigned level = rank >> order->level_shift;
 
-	if (level < old)
-		order->level[cell / 2] ^= (uint8_t)((old ^ level) << (cell % 2 * 4));
+	if (level < *cell)
+		*cell = (uint8_t)level;
 }
 
 #define AHEAD 24

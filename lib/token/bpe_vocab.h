@@ -255,8 +255,8 @@ struct ds_bpe_order {
 	bool proper; /* the theorem of bpe_order.c holds; else only merging step by step is exact */
 	uint64_t *origin;      /* [n_tokens] see above */
 	uint64_t *comes_about; /* [n_tokens] bits: has an origin */
-	/* By ds_level_cell() of the pair, 4 bits: no origin there has a rank below level <<
-	 * level_shift; 15: there is none.  Spares most looks at pairs whose merge is too late. */
+	/* By ds_level_cell() of the pair: no origin there has a rank below level << level_shift;
+	 * DS_LEVEL_NONE: there is none.  Spares most looks at pairs whose merge is too late. */
 	uint8_t *level;
 	unsigned level_shift;
 	/* Where merges of tokens that come about join: bits by the bytes at the joint. */
@@ -304,9 +304,9 @@ static inline bool ds_joins_bytes(const struct ds_bpe_order *order, const uint8_
 	return order->joint_bytes[both / 64] >> (both % 64) & 1;
 }
 
-#define DS_LEVEL_BITS 18
-#define DS_LEVEL_BYTES ((size_t)1 << (DS_LEVEL_BITS - 1))
-#define DS_LEVEL_NONE 15
+#define DS_LEVEL_BITS 17 /* 128 KiB */
+#define DS_LEVEL_BYTES ((size_t)1 << DS_LEVEL_BITS)
+#define DS_LEVEL_NONE 255
 
 static inline uint32_t ds_level_cell(uint32_t left, uint32_t right)
 {
@@ -315,16 +315,11 @@ static inline uint32_t ds_level_cell(uint32_t left, uint32_t right)
 	return (uint32_t)(ds_pair_seen_hash(pair) >> (64 - DS_LEVEL_BITS));
 }
 
-static inline unsigned ds_level_get(const struct ds_bpe_order *order, uint32_t cell)
-{
-	return order->level[cell / 2] >> (cell % 2 * 4) & 15;
-}
-
 /* Whether the merge of two symbols is an origin and 1 + its rank below limit. */
 static inline bool ds_merges_below(const struct ds_bpe *bpe, const struct ds_bpe_order *order,
 				   uint32_t left, uint32_t right, uint32_t limit)
 {
-	unsigned level = ds_level_get(order, ds_level_cell(left, right));
+	unsigned level = order->level[ds_level_cell(left, right)];
 	uint32_t rank;
 
 	if (level == DS_LEVEL_NONE || limit < 2 || level > (limit - 2) >> order->level_shift)
