@@ -126,6 +126,7 @@ static size_t lay_out(struct ds_bpe *bpe, uint8_t *region, size_t bytes)
 	bpe->token_seen = take(region, &at, DS_SEEN_BYTES, 1);
 	bpe->byte_pair = take(region, &at, 65536, sizeof *bpe->byte_pair);
 	bpe->rule = take(region, &at, bpe->n_rules, sizeof *bpe->rule);
+	bpe->result = take(region, &at, bpe->n_rules, sizeof *bpe->result);
 	bpe->start = take(region, &at, (size_t)bpe->n_tokens + 1, sizeof *bpe->start);
 	bpe->bytes = take(region, &at, bytes + DS_BPE_PAD, 1);
 	bpe->ordinary = take(region, &at, bpe->n_tokens, 1);
@@ -426,7 +427,7 @@ static enum ds_status add_block(struct ds_bpe *bpe, struct merge_reader *in, uin
 			return ds_fail(err, DS_EFORMAT, "merge %u: its result is not in the "
 				       "vocabulary", rank + i);
 		in->guess = id + 1;
-		bpe->rule[rank + i].result = id;
+		bpe->result[rank + i] = id;
 		p = bpe->bytes + bpe->start[id];
 		part[i][0] = announce(bpe, p, left);
 		part[i][1] = announce(bpe, p + left, right);

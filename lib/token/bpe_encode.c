@@ -263,7 +263,19 @@ static bool is_odd_token(const struct ds_bpe *bpe, struct ds_stretch text)
 	       ds_bpe_look_long(bpe, text.p, text.n, ds_long_hash(text.p, text.n)) != DS_NO_TOKEN;
 }
 
-/* Up to BATCH units from *start_io on, cut from pretokens; 0: those are used up. */
+/* Where the unit that starts a pretoken's rest, start..end, ends. */
+static size_t unit_end(const struct ds_bpe_encoder *enc, const struct sink *sink, size_t start,
+		       size_t end, bool whole)
+{
+	struct ds_stretch text = {sink->text + start, end - start, sink->text_end};
+
+	if (!linear(enc) || (whole && is_odd_token(enc->bpe, text)))
+		return end;
+	return start + ds_bpe_seam(enc->order, text);
+}
+
+/* Up to BATCH units from *start_io on, cut from pretokens, with their keys and hashes; 0: those are
+ * used up. */
 static size_t cut_units(struct ds_bpe_encoder *enc, const struct sink *sink, size_t *start_io)
 {
 	size_t n = 0, start = *start_io;
@@ -271,44 +283,31 @@ static size_t cut_units(struct ds_bpe_encoder *enc, const struct sink *sink, siz
 	while (n < BATCH && enc->next_pretoken < enc->n_pretokens) {
 		struct unit *unit = &enc->unit[n++];
 		size_t end = enc->pretoken[enc->next_pretoken];
+		bool whole = start == enc->pretoken_start;
 
 		unit->start = start;
-		unit->whole = start == enc->pretoken_start;
-		if (end - start > CACHED_BYTES && linear(enc)) {
-			struct ds_stretch text = {sink->text + start, end - start, sink->text_end};
-
-			unit->end = start + (unit->whole && is_odd_token(enc->bpe, text)
-						     ? text.n
-						     : ds_bpe_seam(enc->bpe, enc->order, text));
+		unit->end = end;
+		unit->whole = whole;
+		if (end - start > CACHED_BYTES) {
+			unit->end = unit_end(enc, sink, start, end, whole);
 			unit->whole &= unit->end == end;
-		} else {
-			unit->end = end;
 		}
-		start = unit->end;
-		if (start == end) {
+		if (unit->end == end) {
 			enc->next_pretoken++;
 			enc->pretoken_start = end;
 		}
+		unit->key.high = 0; /* as no key in the cache */
+		if (unit->end - start <= CACHED_BYTES) {
+			struct ds_key all = ds_key_load_end(sink->text + start, sink->text_end);
+
+			unit->key = ds_key_cut(all, unit->end - start);
+			unit->hash = ds_key_hash(unit->key);
+			__builtin_prefetch(cache_line(enc, unit));
+		}
+		start = unit->end;
 	}
 	*start_io = start;
 	return n;
-}
-
-static void hash_units(struct ds_bpe_encoder *enc, const struct sink *sink, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		struct unit *unit = &enc->unit[i];
-		size_t len = unit->end - unit->start;
-
-		if (len > CACHED_BYTES) {
-			unit->key.high = 0; /* as no key in the cache */
-			continue;
-		}
-		unit->key = ds_key_cut(ds_key_load_end(sink->text + unit->start, sink->text_end),
-				       len);
-		unit->hash = ds_key_hash(unit->key);
-		__builtin_prefetch(cache_line(enc, unit));
-	}
 }
 
 /* Units from the cache; for others the line of the vocabulary that they will need. */
@@ -378,7 +377,6 @@ static enum ds_status encode(struct ds_bpe_encoder *enc, struct sink *sink, stru
 				return DS_OK;
 			continue;
 		}
-		hash_units(enc, sink, n);
 		find_units(enc, n);
 		DS_TRY(encode_units(enc, sink, n, err));
 	}

@@ -61,8 +61,7 @@ enum ds_status ds_bpe_search(const struct ds_bpe *bpe, struct ds_bpe_scratch *sc
 
 /* The first place in the stretch that no token of its encoding can lie across; text.n: none.  By the
  * bytes around it alone, for proper vocabularies. */
-size_t ds_bpe_seam(const struct ds_bpe *bpe, const struct ds_bpe_order *order,
-		   struct ds_stretch text);
+size_t ds_bpe_seam(const struct ds_bpe_order *order, struct ds_stretch text);
 
 /* The symbol that text starts with at p, and its length; DS_NO_TOKEN: none. */
 static inline uint32_t ds_bpe_symbol(const struct ds_bpe *bpe, const uint8_t *p,

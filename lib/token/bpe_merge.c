@@ -31,7 +31,7 @@ enum ds_status ds_bpe_merge_short(const struct ds_bpe *bpe, struct ds_bpe_scratc
 		}
 		if (best == DS_NO_RANK)
 			break;
-		id[where] = bpe->rule[best].result;
+		id[where] = bpe->result[best];
 		n--;
 		for (size_t i = where + 1; i < n; i++) {
 			id[i] = id[i + 1];
@@ -86,7 +86,7 @@ static enum ds_status merge_few(const struct ds_bpe *bpe, struct few *few,
 			break;
 		i = best & 15;
 		j = few->next[i];
-		few->id[i] = bpe->rule[best >> 4].result;
+		few->id[i] = bpe->result[best >> 4];
 		few->pair[j] = few->pair[i] = NONE;
 		few->next[i] = few->next[j];
 		if (few->next[i] < few->n) {
@@ -206,7 +206,7 @@ static void merge_all(struct line *line)
 		    line->bpe->rule[rank].left != line->id[i] ||
 		    line->bpe->rule[rank].right != line->id[j])
 			continue;
-		line->id[i] = line->bpe->rule[rank].result;
+		line->id[i] = line->bpe->result[rank];
 		line->id[j] = NONE;
 		line->next[i] = line->next[j];
 		if (line->next[j] != NONE)

@@ -49,10 +49,10 @@ static void set_symbols(const struct ds_bpe *bpe, struct ds_bpe_order *order)
 
 /* The merge is an origin: let the searches know the bytes at its joint. */
 static void set_joint(const struct ds_bpe *bpe, struct ds_bpe_order *order,
-		      const struct ds_bpe_rule *rule)
+		      const struct ds_bpe_rule *rule, const uint8_t *result)
 {
 	uint32_t left = ds_token_len(bpe, rule->left), right = ds_token_len(bpe, rule->right);
-	const uint8_t *p = bpe->bytes + bpe->start[rule->result] + left;
+	const uint8_t *p = result + left;
 	uint32_t both = (uint32_t)p[-1] << 8 | p[0];
 
 	if (left >= 3 && right >= 3)
@@ -79,20 +79,21 @@ static void set_origins(const struct ds_bpe *bpe, struct ds_bpe_order *order)
 
 	for (uint32_t k = 0; k < bpe->n_rules; k++) {
 		const struct ds_bpe_rule *rule = &bpe->rule[k];
+		uint32_t result = bpe->result[k];
 
 		if (k + AHEAD < bpe->n_rules) {
 			__builtin_prefetch(&origin[rule[AHEAD].left]);
 			__builtin_prefetch(&origin[rule[AHEAD].right]);
 		}
-		if (origin[rule->result] != DS_NO_ORIGIN)
+		if (origin[result] != DS_NO_ORIGIN)
 			continue; /* the first way to come about is the only one */
 		if (origin[rule->left] == DS_NO_ORIGIN || origin[rule->right] == DS_NO_ORIGIN) {
 			early = true;
 		} else if (ds_bpe_edges_hold(bpe, order, rule->left, rule->right, k + 1)) {
-			origin[rule->result] = (uint64_t)(k + 1) << (2 * DS_BPE_ID_BITS) |
+			origin[result] = (uint64_t)(k + 1) << (2 * DS_BPE_ID_BITS) |
 					       (uint64_t)rule->left << DS_BPE_ID_BITS |
 					       rule->right;
-			set_joint(bpe, order, rule);
+			set_joint(bpe, order, rule, bpe->bytes + bpe->start[result]);
 			set_level(order, rule, k);
 		}
 	}
@@ -105,7 +106,7 @@ static void set_origins(const struct ds_bpe *bpe, struct ds_bpe_order *order)
 
 		/* that of DS_NO_ORIGIN is above all: a part that never is */
 		if (complete != ds_origin_rank(DS_NO_ORIGIN) && complete > k + 1 &&
-		    ds_origin_rank(origin[rule->result]) > complete)
+		    ds_origin_rank(origin[bpe->result[k]]) > complete)
 			order->proper = false;
 	}
 }

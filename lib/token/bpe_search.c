@@ -117,14 +117,13 @@ static inline bool stays_apart(const struct search *search, struct found left, s
 	return apart;
 }
 
-size_t ds_bpe_seam(const struct ds_bpe *bpe, const struct ds_bpe_order *order,
-		   struct ds_stretch text)
+size_t ds_bpe_seam(const struct ds_bpe_order *order, struct ds_stretch text)
 {
-	const bool bytes = bpe->flags & DS_BPE_BYTE_ENCODED;
 	const uint8_t *p = text.p;
 
 	for (size_t i = 1; i < text.n; i++) {
-		if (ds_joins_bytes(order, p + i) || (!bytes && (p[i] & 0xC0) == 0x80))
+		/* inside code points there is hardly one, and none where text starts as them */
+		if ((p[i] & 0xC0) == 0x80 || ds_joins_bytes(order, p + i))
 			continue;
 		if (i < 3 || text.n - i < 3)
 			return i;

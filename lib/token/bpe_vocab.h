@@ -43,7 +43,7 @@ struct ds_bpe_slot {
 };
 
 struct ds_bpe_rule {
-	uint32_t left, right, result;
+	uint32_t left, right;
 };
 
 /*
@@ -87,6 +87,7 @@ struct ds_bpe {
 	uint32_t pair_mask;
 	uint64_t *pair_seen;	  /* the same of pairs: most do not merge */
 	struct ds_bpe_rule *rule; /* [n_rules] */
+	uint32_t *result;	  /* [n_rules] what they make */
 	uint32_t byte_token[256]; /* a byte alone, or DS_NO_TOKEN */
 	uint32_t byte_fallback[256]; /* what a byte without a token becomes, or DS_NO_TOKEN */
 	uint32_t *byte_pair;	  /* [65536] rank of two bytes, or DS_NO_RANK */
@@ -326,7 +327,7 @@ static inline bool ds_merges_below(const struct ds_bpe *bpe, const struct ds_bpe
 		return false;
 	rank = ds_bpe_rank(bpe, left, right);
 	return rank != DS_NO_RANK && rank + 1 < limit &&
-	       ds_origin_rank(order->origin[bpe->rule[rank].result]) == rank + 1;
+	       ds_origin_rank(order->origin[bpe->result[rank]]) == rank + 1;
 }
 
 /*

@@ -115,7 +115,7 @@ static void seams_between_tokens(const struct fixture *f, const struct ds_bpe_or
 	while (seam < n) {
 		struct ds_stretch rest = {text + seam, n - seam, text + n};
 
-		seam += ds_bpe_seam(f->bpe, order, rest);
+		seam += ds_bpe_seam(order, rest);
 		while (end < seam)
 			end += f->small->len[*want++];
 		ck_assert_uint_eq(end, seam);
