@@ -296,8 +296,7 @@ void cli_note(const struct cli *cli, const char *format, ...)
 
 enum cli_format cli_format_for_output(const struct cli *cli)
 {
-	bool terminal =
-		(!cli->output || strcmp(cli->output, "-") == 0) && isatty(STDOUT_FILENO);
+	bool terminal = (!cli->output || strcmp(cli->output, "-") == 0) && isatty(STDOUT_FILENO);
 
 	if (cli->format == CLI_FRAMES && terminal)
 		cli_usage(cli, "frames are not for a terminal; name a file with -o");
@@ -333,22 +332,39 @@ static bool progress_wanted(const struct cli *cli)
 	return !cli->quiet && isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
 }
 
-void cli_progress(struct cli *cli, const char *what, uint64_t done_bytes, uint64_t total_bytes)
+/* Whether a line is due; begins it, for the caller to go on with. */
+static bool progress_begin(const struct cli *cli, const char *what)
 {
 	static double last;
-	double now = cli_seconds(), spent = now - cli->start_seconds, rate;
+	double now = cli_seconds();
 
-	if (spent < 1 || now - last < 0.2 || !progress_wanted(cli))
-		return;
+	if (now - cli->start_seconds < 1 || now - last < 0.2 || !progress_wanted(cli))
+		return false;
 	last = now;
 	progress_shown = true;
-	rate = (double)done_bytes / spent;
-	fprintf(stderr, "\r\033[K%s: %s: %.1f MB, %.1f MB/s", cli->name, what,
-		1e-6 * (double)done_bytes, 1e-6 * rate);
+	fprintf(stderr, "\r\033[K%s: %s: ", cli->name, what);
+	return true;
+}
+
+void cli_progress(struct cli *cli, const char *what, uint64_t done_bytes, uint64_t total_bytes)
+{
+	double rate = (double)done_bytes / (cli_seconds() - cli->start_seconds);
+
+	if (!progress_begin(cli, what))
+		return;
+	fprintf(stderr, "%.1f MB, %.1f MB/s", 1e-6 * (double)done_bytes, 1e-6 * rate);
 	if (total_bytes && rate > 0)
 		fprintf(stderr, ", %3.0f %%, %.0f s left",
 			100 * (double)done_bytes / (double)total_bytes,
 			(double)(total_bytes - done_bytes) / rate);
+	fflush(stderr);
+}
+
+void cli_progress_steps(struct cli *cli, const char *what, uint64_t done, uint64_t total)
+{
+	if (!progress_begin(cli, what))
+		return;
+	fprintf(stderr, "%llu of %llu", (unsigned long long)done, (unsigned long long)total);
 	fflush(stderr);
 }
 

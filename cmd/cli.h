@@ -106,6 +106,8 @@ void cli_refuse_overwrite(const struct cli *cli);
 
 /* Progress on stderr: shown only on a terminal, after 1 s, erased at the end; total 0: unknown. */
 void cli_progress(struct cli *cli, const char *what, uint64_t done_bytes, uint64_t total_bytes);
+/* The same where work is counted in steps: "fitting: 12 of 47". */
+void cli_progress_steps(struct cli *cli, const char *what, uint64_t done, uint64_t total);
 
 /* Figures for --stats; seconds, peak_rss_bytes and threads are added by cli_finish(). */
 void cli_stat_u64(struct cli *cli, const char *key, uint64_t value);

@@ -147,7 +147,7 @@ static void on_option(struct cli *cli, int key, const char *arg)
 
 static void on_progress(void *arg, const char *what, uint64_t done, uint64_t total)
 {
-	cli_progress(arg, what, done, total);
+	cli_progress_steps(arg, what, done, total);
 }
 
 static enum ds_status read_files(const struct distill *d, const struct files *files,

@@ -11,6 +11,7 @@
 #include "token/vocab_write.h"
 
 #define GROUP_LINES 2048 /* between reports of progress */
+#define LINES_A_DIM 4	 /* of the teacher: so many and the components are those of lines */
 
 struct make {
 	const struct ds_tokenizer *tok;
@@ -158,7 +159,8 @@ static enum ds_status teach(struct ds_embedder *emb, const struct ds_corpus *lin
 
 		DS_TRY(ds_embed_ids(emb, &group, out + i * wide, err));
 		if (o && o->progress)
-			o->progress(o->progress_arg, "teacher", i + group.n, lines->n);
+			o->progress(o->progress_arg, "through the teacher", i + group.n,
+				    lines->n);
 	}
 	return DS_OK;
 }
@@ -249,7 +251,8 @@ static enum ds_status token_mean(const struct make *m, const struct ds_student *
 static enum ds_status project(struct make *m, struct ds_student *student, struct ds_err *err)
 {
 	const struct ds_student_options *o = m->options;
-	size_t lines = o->fit ? o->fit->n : 0;
+	/* few lines do not span the components that other texts need */
+	bool by_line = o->fit && o->fit->n >= (size_t)LINES_A_DIM * m->wide;
 	float *mean = ds_alloc(m->wide, sizeof *mean);
 	enum ds_status st;
 
@@ -258,8 +261,8 @@ static enum ds_status project(struct make *m, struct ds_student *student, struct
 		free(mean);
 		return ds_fail_nomem(err, (uint64_t)student->n * o->dims * sizeof(float));
 	}
-	st = ds_pca_fit(&student->pca, lines ? m->line : m->vector, lines ? lines : student->n,
-			m->wide, o->dims + o->drop, err);
+	st = ds_pca_fit(&student->pca, by_line ? m->line : m->vector,
+			by_line ? o->fit->n : student->n, m->wide, o->dims + o->drop, err);
 	if (st == DS_OK)
 		st = token_mean(m, student, mean, err);
 	if (st == DS_OK) {

@@ -221,7 +221,7 @@ static void run(struct fit *f)
 			step(f, RATE * (1 - (float)done / (float)total));
 			done += n;
 			if (o->progress)
-				o->progress(o->progress_arg, "fitting", done, total);
+				o->progress(o->progress_arg, "lines fitted", done, total);
 		}
 	}
 }
