@@ -311,16 +311,19 @@ void cli_refuse_terminal(const struct cli *cli)
 		cli_usage(cli, "nothing to read: no file named, standard input is a terminal");
 }
 
-void cli_refuse_overwrite(const struct cli *cli)
+void cli_refuse_same(const struct cli *cli, const char *path)
 {
 	struct stat out, in;
 
-	if (!cli->output || stat(cli->output, &out) != 0 || !S_ISREG(out.st_mode))
-		return;
+	if (cli->output && stat(cli->output, &out) == 0 && S_ISREG(out.st_mode) &&
+	    stat(path, &in) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+		cli_usage(cli, "%s is input and output", path);
+}
+
+void cli_refuse_overwrite(const struct cli *cli)
+{
 	for (int i = 0; i < cli->n_operand; i++)
-		if (stat(cli->operand[i], &in) == 0 && in.st_dev == out.st_dev &&
-		    in.st_ino == out.st_ino)
-			cli_usage(cli, "%s is input and output", cli->operand[i]);
+		cli_refuse_same(cli, cli->operand[i]);
 }
 
 static bool progress_shown;

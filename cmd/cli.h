@@ -103,6 +103,8 @@ enum cli_format cli_format_for_output(const struct cli *cli);
 void cli_refuse_terminal(const struct cli *cli);
 /* Usage error when an operand is the file of -o. */
 void cli_refuse_overwrite(const struct cli *cli);
+/* Usage error when path, which is read, is the file of -o. */
+void cli_refuse_same(const struct cli *cli, const char *path);
 
 /* Progress on stderr: shown only on a terminal, after 1 s, erased at the end; total 0: unknown. */
 void cli_progress(struct cli *cli, const char *what, uint64_t done_bytes, uint64_t total_bytes);

@@ -245,6 +245,12 @@ static void close_all(struct distill *d)
 	ds_model_close(d->teacher);
 }
 
+static void refuse_inputs(const struct cli *cli, const struct files *files)
+{
+	for (int i = 0; i < files->n; i++)
+		cli_refuse_same(cli, files->path[i]);
+}
+
 int main(int argc, char **argv)
 {
 	struct distill d = {
@@ -270,6 +276,10 @@ int main(int argc, char **argv)
 		cli_usage(&d.cli, "no teacher: -m MODEL expected");
 	if (!d.cli.output || strcmp(d.cli.output, "-") == 0)
 		cli_usage(&d.cli, "no output: -o FILE expected");
+	cli_refuse_same(&d.cli, d.cli.model);
+	refuse_inputs(&d.cli, &d.fit);
+	refuse_inputs(&d.cli, &d.weights);
+	refuse_inputs(&d.cli, &d.report);
 	d.options.progress = on_progress;
 	d.options.progress_arg = &d.cli;
 	if (run(&d, &err) != DS_OK)

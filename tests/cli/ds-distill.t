@@ -70,6 +70,14 @@ $ ds-distill -m m/bert-F32.gguf -o x.gguf --fit none.txt --dims 8
 $ ds-distill -m m/bert-F32.gguf -o x.gguf --fit /dev/null --dims 8 --report /dev/null
 ! ds-distill: /dev/null: no lines to compare on
 ? 1
+$ ds-distill -m m/bert-F32.gguf -o fit.txt --fit fit.txt
+! ds-distill: fit.txt is input and output
+! Try 'ds-distill --help'.
+? 2
+$ cp m/bert-F32.gguf t.gguf; ds-distill -m t.gguf -o ./t.gguf
+! ds-distill: t.gguf is input and output
+! Try 'ds-distill --help'.
+? 2
 $ ds-distill -m m/bad-truncated.gguf -o x.gguf
 !~ ds-distill: m/bad-truncated\.gguf: .*
 ? 1
