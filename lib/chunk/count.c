@@ -258,12 +258,13 @@ enum ds_status ds_counter_reach(struct ds_counter *c, struct ds_reach *r, struct
 		return token_end(c, r, from, have, err);
 	}
 	/* no cut in sight: more and more text until it holds enough tokens */
-	r->hard = true;
 	r->over = ds_counter_locate(c, ds_counter_estimate(c, r->start) + r->limit + r->limit / 16);
 	for (uint64_t n = r->over > r->start + 64 ? r->over - r->start : 64;; n *= 2) {
 		r->over = n < r->bound - r->start ? r->start + n : r->bound;
 		DS_TRY(token_end(c, r, r->start, 0, err));
 		if (r->end < r->over || r->over == r->bound)
-			return DS_OK;
+			break;
 	}
+	r->hard = r->end - r->start > 4 * PIECE_BYTES;
+	return DS_OK;
 }

@@ -69,7 +69,7 @@ struct ds_reach {
 	uint64_t bound; /* the end is not beyond it; the document is tokenized to it */
 	uint64_t end;	/* found: the end of a token; start when one is too many */
 	uint64_t over;	/* found: beyond it the limit is passed for sure */
-	bool hard;	/* found: there was no exact cut, every count costs as much as the text */
+	bool hard;	/* found: no exact cut is in sight, so every count takes its time */
 };
 enum ds_status ds_counter_reach(struct ds_counter *c, struct ds_reach *r, struct ds_err *err);
 

@@ -147,7 +147,8 @@ static enum ds_status encode_partial(struct ds_bpe_encoder *enc, struct ds_stret
 			DS_TRY(ds_grow(&enc->width, &enc->cap_width, n + more, sizeof *enc->width,
 				       err));
 			for (; more; more--, n++, dropped = 0)
-				enc->width[n] = dropped + ds_token_len(enc->bpe, enc->scratch.id[n]);
+				enc->width[n] =
+					dropped + ds_token_len(enc->bpe, enc->scratch.id[n]);
 		}
 		if (p == end)
 			break;

@@ -60,6 +60,17 @@ $ (head -c 60 a.frames; printf x; tail -c +62 a.frames) | ds-chunk --join
 ? 1
 $ ds-cat <a.txt | ds-chunk | ds-cat -t chunk --format frames | ds-chunk --join | cmp - a.txt
 
+A character of more tokens than the limit ends the output before its end.
+$ printf 'ab 🎉' | ds-chunk -m $TOP/tests/data/tiny-bpe.gguf --bare -s 2 -o 0 --output x.frames; test -e x.frames || exit 9
+! ds-chunk: (stdin): byte 3: one character has 3 tokens, over the limit of 2
+? 9
+$ (cat a.txt; printf ' 🎉') | ds-chunk -m $TOP/tests/data/tiny-bpe.gguf --bare -s 2 -o 0 2>/dev/null | ds-cat --format text >/dev/null
+!~ ds-cat: \(stdin\): .*
+? 1
+
+Any family of vocabularies.
+$ for v in bpe spm wordpiece; do ds-chunk -m $TOP/tests/data/tiny-$v.json -s 30 $TOP/CONTRIBUTING.md | ds-chunk --join | cmp - $TOP/CONTRIBUTING.md || exit 1; done
+
 Usage.
 $ ds-chunk -s 8 -o 8
 ! ds-chunk: -o 8 is not less than -s 8
