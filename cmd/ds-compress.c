@@ -232,7 +232,7 @@ static bool is_wanted(const char *member, char **names, int n, bool *used)
 			len--;
 		hit = (strncmp(member, names[i], len) == 0 &&
 		       (member[len] == '\0' || member[len] == '/')) ||
-		      fnmatch(names[i], member, 0) == 0;
+		      fnmatch(names[i], member, FNM_LEADING_DIR) == 0;
 		used[i] |= hit;
 		wanted |= hit;
 	}

@@ -1,6 +1,7 @@
 /* read.c - spans of documents, passages, index records; testing everything */
 #include "archive/reader.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -132,6 +133,17 @@ enum ds_status ds_archive_read(struct ds_archive *a, uint64_t member, uint64_t s
 	return DS_OK;
 }
 
+/* Damage is told with the document that it is in. */
+static void name_document(struct ds_err *err, const char *name)
+{
+	char text[200];
+
+	if (!err)
+		return;
+	snprintf(text, sizeof text, " (in '%.180s')", name);
+	strncat(err->message, text, sizeof err->message - strlen(err->message) - 1);
+}
+
 enum ds_status ds_archive_copy(struct ds_archive *a, uint64_t member, ds_write_fn *write,
 			       void *user, struct ds_err *err)
 {
@@ -155,8 +167,10 @@ enum ds_status ds_archive_copy(struct ds_archive *a, uint64_t member, ds_write_f
 	}
 	if (st == DS_OK && XXH3_64bits_digest(hash) != m.hash)
 		st = ds_fail_at(err, DS_ECORRUPT, a->map.path, DS_NO_OFFSET,
-				"the bytes of '%.200s' do not have its checksum", m.document.name);
+				"the bytes of a document do not have its checksum");
 	XXH3_freeState(hash);
+	if (st == DS_EFORMAT || st == DS_ECORRUPT)
+		name_document(err, m.document.name);
 	return st;
 }
 
