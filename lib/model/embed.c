@@ -146,14 +146,31 @@ enum ds_status ds_embed_tokens(struct ds_embed_worker *w, struct ds_part text,
 	return DS_OK;
 }
 
+/* Divide by the largest value, so that squares neither vanish nor overflow. */
+static enum ds_status rescale(const struct ds_model *model, float *vector, struct ds_err *err)
+{
+	float most = 0;
+
+	for (uint32_t i = 0; i < model->dims; i++) {
+		if (!isfinite(vector[i]))
+			return ds_fail_at(err, DS_EFORMAT, model->path, DS_NO_OFFSET,
+					  "an embedding is not finite: "
+					  "the model's weights are out of range");
+		most = fmaxf(most, fabsf(vector[i]));
+	}
+	for (uint32_t i = 0; i < model->dims && most > 0; i++)
+		vector[i] /= most;
+	return DS_OK;
+}
+
 enum ds_status ds_embed_normalise(const struct ds_model *model, float *vector, struct ds_err *err)
 {
-	float square = model->kern->normalise(vector, model->dims);
+	float square = model->kern->dot(vector, vector, model->dims);
 
-	if (square <= 3.4028235e38f)
-		return DS_OK;
-	return ds_fail_at(err, DS_EFORMAT, model->path, DS_NO_OFFSET,
-			  "an embedding is not finite: the model's weights are out of range");
+	if (!(square >= 1e-20f && square <= 1e30f))
+		DS_TRY(rescale(model, vector, err));
+	model->kern->normalise(vector, model->dims);
+	return DS_OK;
 }
 
 enum ds_status ds_embed(struct ds_embedder *emb, const struct ds_part *texts, size_t n, float *out,

@@ -93,7 +93,6 @@ static enum ds_status open_path(struct ds_model *model, const char *path, struct
 	model->path = strdup(path);
 	if (!model->path)
 		return ds_fail_nomem(err, strlen(path) + 1);
-	DS_TRY(ds_kern_choose(&model->kern, err));
 	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
 		return open_folder(model, err);
 	return open_gguf(model, err);
@@ -101,10 +100,12 @@ static enum ds_status open_path(struct ds_model *model, const char *path, struct
 
 enum ds_status ds_model_open(struct ds_model **model_ret, const char *path, struct ds_err *err)
 {
+	const struct ds_kern *kern;
 	struct ds_model *model;
 	char builtin[4096];
 	enum ds_status st;
 
+	DS_TRY(ds_kern_choose(&kern, err));
 	if (!path) {
 		DS_TRY(ds_builtin_path(builtin, sizeof builtin, err));
 		path = builtin;
@@ -112,6 +113,7 @@ enum ds_status ds_model_open(struct ds_model **model_ret, const char *path, stru
 	model = ds_alloc_zero(1, sizeof *model);
 	if (!model)
 		return ds_fail_nomem(err, sizeof *model);
+	model->kern = kern;
 	st = open_path(model, path, err);
 	if (st != DS_OK) {
 		ds_err_set_path(err, path);

@@ -72,7 +72,19 @@ for a, b in zip(*(open(p) for p in sys.argv[1:])):
 END
 done
 
-# members of many kinds, constant memory
+# sums whose squares vanish or overflow
+embed --lines -m models/static-I8.gguf --format text few >want
+for size in small large; do
+	embed --lines -m models/static-$size.gguf --format text few >got
+	ok "a model of $size values" python3 - want got <<'END'
+import sys
+for a, b in zip(*(open(p) for p in sys.argv[1:])):
+    a, b = ([float(x) for x in line.split()] for line in (a, b))
+    assert max(abs(x - y) for x, y in zip(a, b)) <= 1e-6
+END
+done
+
+# constant memory
 python3 -c "print('the cat sat on the mat and said so\n' * 400000, end='')" >long
 embed --lines --stats=stats --format frames long -o out
 ok "memory does not grow with the input" python3 -c "
