@@ -59,11 +59,11 @@ static struct ds_str str_of(const char *s)
 	return (struct ds_str){s, strlen(s)};
 }
 
-enum ds_status ds_gguf_put_str(struct ds_gguf_writer *w, const char *key, struct ds_str value,
+enum ds_status ds_gguf_put_str(struct ds_gguf_writer *w, const char *key, const char *value,
 			       struct ds_err *err)
 {
 	DS_TRY(add_key(w, str_of(key), DS_GGUF_STRING, err));
-	return add_str(&w->kv, value, err);
+	return add_str(&w->kv, str_of(value), err);
 }
 
 enum ds_status ds_gguf_put_u32(struct ds_gguf_writer *w, const char *key, uint32_t value,

@@ -31,7 +31,7 @@ struct ds_gguf_writer {
 /* A zeroed struct is an empty writer. */
 void ds_gguf_writer_fini(struct ds_gguf_writer *w);
 
-enum ds_status ds_gguf_put_str(struct ds_gguf_writer *w, const char *key, struct ds_str value,
+enum ds_status ds_gguf_put_str(struct ds_gguf_writer *w, const char *key, const char *value,
 			       struct ds_err *err);
 enum ds_status ds_gguf_put_u32(struct ds_gguf_writer *w, const char *key, uint32_t value,
 			       struct ds_err *err);

@@ -167,11 +167,11 @@ static enum ds_status teach(struct ds_embedder *emb, const struct ds_corpus *lin
 
 static float *vectors(size_t n, size_t dims)
 {
-	size_t bytes;
+	size_t values;
 
-	if (ds_mul(n, dims, &bytes, NULL) != DS_OK)
+	if (ds_mul(n, dims, &values, NULL) != DS_OK)
 		return NULL;
-	return ds_alloc_zero(bytes, sizeof(float));
+	return ds_alloc_zero(values, sizeof(float));
 }
 
 static enum ds_status teach_tokens(struct make *m, const struct ds_student *student,

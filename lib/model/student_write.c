@@ -42,11 +42,6 @@ enum ds_status ds_student_round(struct ds_student *student, struct ds_err *err)
 	return DS_OK;
 }
 
-static struct ds_str str_of(const char *s)
-{
-	return (struct ds_str){s, strlen(s)};
-}
-
 static enum ds_status declare(const struct ds_student *student, struct ds_gguf_writer *w,
 			      const struct ds_student_about *about, struct ds_err *err)
 {
@@ -70,10 +65,10 @@ static enum ds_status declare(const struct ds_student *student, struct ds_gguf_w
 		{"general.source.url", about->source},
 	};
 
-	DS_TRY(ds_gguf_put_str(w, "general.architecture", str_of("static"), err));
+	DS_TRY(ds_gguf_put_str(w, "general.architecture", "static", err));
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		if (texts[i].value)
-			DS_TRY(ds_gguf_put_str(w, texts[i].key, str_of(texts[i].value), err));
+			DS_TRY(ds_gguf_put_str(w, texts[i].key, texts[i].value, err));
 	DS_TRY(ds_gguf_put_u32(w, "static.embedding_length", student->dims, err));
 	DS_TRY(ds_tokenizer_put(student->tok, student->id, student->n, w, err));
 	DS_TRY(ds_gguf_put_tensor(w, &rows, err));

@@ -96,7 +96,7 @@ enum ds_status ds_tokenizer_put(const struct ds_tokenizer *tok, const uint32_t *
 
 	DS_TRY(ds_tokenizer_writable(tok, err));
 	flags = ds_wp_flags(tok->wp);
-	DS_TRY(ds_gguf_put_str(w, "tokenizer.ggml.model", (struct ds_str){"bert", 4}, err));
+	DS_TRY(ds_gguf_put_str(w, "tokenizer.ggml.model", "bert", err));
 	DS_TRY(put_tokens(tok, id, n, w, err));
 	for (size_t i = 0; i < SPECIAL_KEYS; i++) {
 		uint32_t special = tok->special[special_keys[i].which];

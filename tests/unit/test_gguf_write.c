@@ -28,7 +28,7 @@ static enum ds_status declare(struct ds_gguf_writer *w, struct ds_err *err)
 	const struct ds_str words[] = {str("the"), str(""), str("\u2581cat")};
 	struct ds_gguf_tensor t = tensor("a", 24, 5, 3);
 
-	DS_TRY(ds_gguf_put_str(w, "general.architecture", str("static"), err));
+	DS_TRY(ds_gguf_put_str(w, "general.architecture", "static", err));
 	DS_TRY(ds_gguf_put_u32(w, "k.u32", 4000000000u, err));
 	DS_TRY(ds_gguf_put_f32(w, "k.f32", 0.5f, err));
 	DS_TRY(ds_gguf_put_bool(w, "k.bool", true, err));

@@ -81,8 +81,8 @@ static void put_settings(struct ds_gguf_writer *w)
 		type[i] = i < 5 ? 3 : 1;
 		token[i] = str(words[i]);
 	}
-	ck_assert_int_eq(ds_gguf_put_str(w, "general.architecture", str("bert"), NULL), DS_OK);
-	ck_assert_int_eq(ds_gguf_put_str(w, "tokenizer.ggml.model", str("bert"), NULL), DS_OK);
+	ck_assert_int_eq(ds_gguf_put_str(w, "general.architecture", "bert", NULL), DS_OK);
+	ck_assert_int_eq(ds_gguf_put_str(w, "tokenizer.ggml.model", "bert", NULL), DS_OK);
 	ck_assert_int_eq(ds_gguf_put_f32(w, "bert.attention.layer_norm_epsilon", 1e-12f, NULL),
 			 DS_OK);
 	ck_assert_int_eq(ds_gguf_put_strs(w, "tokenizer.ggml.tokens", token, VOCAB, NULL), DS_OK);
