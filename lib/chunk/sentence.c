@@ -100,8 +100,7 @@ static bool is_closer(uint32_t cp)
 	if (cp < 0x80)
 		return cp && strchr("\"')]}*_`", (int)cp);
 	c = utf8proc_category((utf8proc_int32_t)cp);
-	return c == UTF8PROC_CATEGORY_PE || c == UTF8PROC_CATEGORY_PF ||
-	       cp == 0x201C /* closes in German */ || cp == 0x2033;
+	return c == UTF8PROC_CATEGORY_PE || c == UTF8PROC_CATEGORY_PF || cp == 0x2033;
 }
 
 static bool is_opener(uint32_t cp)
@@ -125,18 +124,6 @@ static const uint8_t *skip_class(const uint8_t *p, const uint8_t *hi, bool (*is)
 	return p;
 }
 
-/* A mark of a footnote, as [12]. */
-static const uint8_t *skip_note(const uint8_t *p, const uint8_t *hi)
-{
-	const uint8_t *q = p + 1;
-
-	if (p >= hi || *p != '[')
-		return p;
-	while (q < hi && q - p < 5 && *q >= '0' && *q <= '9')
-		q++;
-	return q < hi && q > p + 1 && *q == ']' ? q + 1 : p;
-}
-
 static const uint8_t *skip_blanks(const uint8_t *p, const uint8_t *hi)
 {
 	const uint8_t *from = p;
@@ -152,6 +139,31 @@ static const uint8_t *skip_blanks(const uint8_t *p, const uint8_t *hi)
 			break;
 	}
 	return p;
+}
+
+/* Quotes that close in one language and open in another: “ after German, » after a blank. */
+static const uint8_t *skip_quote(const uint8_t *p, const uint8_t *hi)
+{
+	const uint8_t *next = skip_blanks(p, hi);
+
+	if (hi - next > 2 && next[0] == 0xC2 && next[1] == 0xBB)
+		return next + 2;
+	if (hi - p > 3 && p[0] == 0xE2 && p[1] == 0x80 && p[2] == 0x9C &&
+	    (p[3] == ' ' || p[3] == '\n' || p[3] == '\r'))
+		return p + 3;
+	return hi - p == 3 && memcmp(p, "“", 3) == 0 ? hi : p;
+}
+
+/* A mark of a footnote, as [12]. */
+static const uint8_t *skip_note(const uint8_t *p, const uint8_t *hi)
+{
+	const uint8_t *q = p + 1;
+
+	if (p >= hi || *p != '[')
+		return p;
+	while (q < hi && q - p < 5 && *q >= '0' && *q <= '9')
+		q++;
+	return q < hi && q > p + 1 && *q == ']' ? q + 1 : p;
 }
 
 static bool is_letter(uint32_t cp)
@@ -240,17 +252,23 @@ static void word_before(struct word *w, const uint8_t *lo, const uint8_t *dot)
 	w->first = p == lo ? dot - lo < DS_SCAN_BACK : p[-1] == '\n';
 }
 
-/* The number that begins at p follows a German article: an ordinal (am 3. Mai). */
-static bool is_ordinal(const uint8_t *lo, const uint8_t *p)
+/* The number at p is an ordinal: after a German article or before a month (am 3. Mai). */
+static bool is_ordinal(const uint8_t *lo, const uint8_t *p, const uint8_t *next, const uint8_t *hi)
 {
 	static const char *const article[] = {"der", "die", "das", "den", "dem", "des", "am",
 					      "vom", "zum", "zur", "im",  "bis", "ab",	"und"};
+	static const char *const month[] = {"Jan", "Feb", "Mär", "Apr", "Mai", "Jun",
+					    "Jul", "Aug", "Sep", "Okt", "Nov", "Dez"};
 	const uint8_t *end;
 
+	for (size_t i = 0; i < 12; i++)
+		if ((size_t)(hi - next) > strlen(month[i]) &&
+		    memcmp(next, month[i], strlen(month[i])) == 0)
+			return true;
 	while (p > lo && p[-1] == ' ')
 		p--;
 	end = p;
-	while (p > lo && is_letter(p[-1]))
+	while (p > lo && (p[-1] | 0x20) >= 'a' && (p[-1] | 0x20) <= 'z')
 		p--;
 	for (size_t i = 0; i < sizeof article / sizeof *article; i++)
 		if ((size_t)(end - p) == strlen(article[i]) &&
@@ -298,7 +316,7 @@ static bool dot_ends(const uint8_t *lo, const uint8_t *dot, const uint8_t *next,
 	if (w.letters == 0) { /* a number: of a list, an ordinal (3. Mai), or just the end */
 		if (w.first)
 			return false;
-		return w.digits > 2 || w.dots || !is_ordinal(lo, dot - w.n);
+		return w.digits > 2 || w.dots || !is_ordinal(lo, dot - w.n, next, hi);
 	}
 	switch (ds_abbrev_find(w.text, w.n)) {
 	case DS_ABBREV_INSIDE:
@@ -366,13 +384,12 @@ size_t ds_sentence_stop(const uint8_t *lo, const uint8_t *p, const uint8_t *hi, 
 	for (; (n = stop_at(s.end, hi, &kind)); s.end += n) {
 		s.kinds |= kind;
 		s.dots += kind == DOT;
+		if (kind == DOT && hi - s.end > 2 && s.end[1] == ' ' && s.end[2] == '.')
+			s.end++; /* . . . */
 	}
 	if (s.end == p)
 		return char_at(p, hi, &cp);
-	closed = skip_note(skip_class(s.end, hi, is_closer), hi);
-	next = skip_blanks(closed, hi);
-	if (hi - next > 2 && next[0] == 0xC2 && next[1] == 0xBB)
-		closed = next + 2; /* French leaves a blank before it */
+	closed = skip_quote(skip_note(skip_class(s.end, hi, is_closer), hi), hi);
 	s.closed = closed > s.end;
 	blanks = next = skip_blanks(closed, hi);
 	if (next < hi && *next == '\n')

@@ -1,7 +1,7 @@
 /*
  * fuzz_chunk.c - any text in any pieces: chunks cover it, keep the limits, and are the same
  *
- * The first four bytes are the limit, the overlap, the boundary and the size of the pieces.
+ * The first four bytes are the limit, the overlap, boundary and vocabulary, the size of the pieces.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -67,18 +67,25 @@ static uint64_t chunk_text(struct ds_chunker *c, struct ds_encoder *enc, struct 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct ds_tokenizer *tok;
-	static struct ds_encoder *enc;
+	static const char *const path[] = {"tests/data/tiny-wordpiece.gguf",
+					   "tests/data/tiny-bpe.gguf", "tests/data/tiny-spm.gguf"};
+	static struct ds_tokenizer *toks[3];
+	static struct ds_encoder *encs[3];
+	struct ds_tokenizer *tok;
+	struct ds_encoder *enc;
 	struct ds_chunk_options o = {.embed = embed, .embed_dims = 2};
 	struct ds_chunker *c, *d;
 	struct text text;
 	uint64_t whole;
 
-	if (!tok && (ds_tokenizer_open(&tok, "share/ds-static.gguf", NULL) != DS_OK ||
-		     ds_encoder_new(&enc, tok, NULL) != DS_OK))
-		abort();
+	for (int i = 0; i < 3 && !encs[i]; i++)
+		if (ds_tokenizer_open(&toks[i], path[i], NULL) != DS_OK ||
+		    ds_encoder_new(&encs[i], toks[i], NULL) != DS_OK)
+			abort();
 	if (size < 4)
 		return 0;
+	tok = toks[data[2] / 5 % 3];
+	enc = encs[data[2] / 5 % 3];
 	o.size_tokens = data[0] + 1u;
 	o.overlap_tokens = data[1] % o.size_tokens;
 	o.boundary = (enum ds_boundary)(data[2] % 5);

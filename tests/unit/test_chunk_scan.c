@@ -23,7 +23,7 @@ static const char *const sentences[] = {
 	"He said \"It is late.\" |\"So what?\" |(He left.) |Good.",
 	"Apples, pears, etc. are fruit. |Nuts, seeds, etc. |They are not.",
 	"See Fig. 3 and No. 7 on pp. 12. |I said no. |Then I left.",
-	"Wait ... what? |Well... |All right.",
+	"Wait ... what? |Well... |All right. . . . |The end. . . and so on.",
 	"Introduction ........ 12",
 	"Acme Inc. and Foo Ltd. merged. |Acme Inc. |The rest followed.",
 	"It was proved by Li et al. in 1990. |Others doubt it.[12] |More.",
@@ -37,6 +37,7 @@ static const char *const sentences[] = {
 	"Am 3. Mai kam Dr. Meier, z. B. mit dem Zug. |Er blieb.",
 	"Das ist z.B. so. |Bzw. nicht. |Der 2. Weltkrieg begann 1939. |Die Stadt lag am Rhein.",
 	"Er sagte: „Komm her.“ |Dann ging er. |Nr. 5 ist frei, vgl. Abb. 7. |Ende.",
+	"Am Mi., 5. Nov. 2020 war es. |Es war der 2.3.2020. |Er sagte „So.“ |Ende.",
 	"Am 1. Oktober öffnet die Ausstellung usw. im Haus. |Über allem steht das Dach.",
 	/* French, Spanish, Italian, Dutch, Polish, Russian */
 	"M. Dupont habite à Paris. |Il dit : « Bonjour. » |Elle part.",
@@ -47,7 +48,7 @@ static const char *const sentences[] = {
 	"Он родился в 1990 г. в Москве. |Это т.е. город. |Да!",
 	/* scripts with their own stops */
 	"你好。|我很好！|真的吗？|是的；|好。",
-	"他说：“你好。”|然后走了。|「再见。」|完",
+	"他问。|“回家。”|我说。|他说：“你好。”|然后走了。|「再见。」|完",
 	"今天3.5元。|版本2.0很好。|完",
 	"彼は「行く。」と言った。|そして帰った。|本当？！|うん。",
 	"यह एक वाक्य है। |यह दूसरा है। |तीसरा॥ |अंत",
