@@ -57,6 +57,9 @@ enum ds_status cat_probe(struct ds_in *in, enum cat_kind *kind_ret, struct ds_er
 enum ds_status cat_source(struct cli *cli, struct ds_in *in, enum cat_kind kind, bool recover,
 			  struct cat_sink *s, struct ds_err *err);
 
+/* A path under which the file behind in can be opened again, to be mapped. */
+enum ds_status cat_mapped_path(const struct ds_in *in, const char **path_ret, struct ds_err *err);
+
 /* -i: describe a file on stdout; failures are reported through cli. */
 void cat_inspect(struct cli *cli, const char *path, bool recover);
 

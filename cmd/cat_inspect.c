@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "archive/archive.h"
 #include "frame/json.h"
@@ -184,16 +183,12 @@ static enum ds_status inspect_archive(const char *path, bool verbose, struct ds_
 	return st;
 }
 
-/* Models and archives are mapped: standard input must be a file, which is opened again. */
 static enum ds_status inspect_mapped(const struct cli *cli, const struct ds_in *in,
 				     enum cat_kind kind, struct ds_err *err)
 {
-	const char *path = in->fd > 2 ? in->name : "/dev/stdin";
-	struct stat st;
+	const char *path;
 
-	if (fstat(in->fd, &st) != 0 || !S_ISREG(st.st_mode))
-		return ds_fail_at(err, DS_EUNSUPPORTED, in->name, DS_NO_OFFSET,
-				  "models and archives cannot be described from a pipe");
+	DS_TRY(cat_mapped_path(in, &path, err));
 	return kind == CAT_IN_GGUF ? inspect_gguf(path, cli->verbose, err)
 				   : inspect_archive(path, cli->verbose, err);
 }

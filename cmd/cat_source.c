@@ -189,29 +189,49 @@ static enum ds_status source_npy(struct ds_in *in, struct ds_frame_writer *w, st
 	return ds_document_end_put(w, 0, &e, err);
 }
 
-static enum ds_status text_pieces(struct cli *cli, struct ds_in *in, struct ds_frame_writer *w,
+/* A document's bytes on their way into text frames. */
+struct pieces {
+	struct ds_frame_writer *w;
+	uint64_t document, start; /* start: of held in the document */
+	struct ds_buf held;	  /* a character is not cut, for then it would be no text in JSON */
+};
+
+static enum ds_status put_held(struct pieces *p, size_t n, struct ds_err *err)
+{
+	struct ds_text t = {p->start, p->held.data, n};
+
+	if (n == 0)
+		return DS_OK;
+	DS_TRY(ds_text_put(p->w, p->document, &t, err));
+	p->start += n;
+	ds_buf_consume(&p->held, n);
+	return DS_OK;
+}
+
+static enum ds_status put_piece(void *pieces, const void *bytes, size_t n, struct ds_err *err)
+{
+	struct pieces *p = pieces;
+
+	DS_TRY(ds_buf_append(&p->held, bytes, n, err));
+	return put_held(p, ds_utf8_whole(p->held.data, p->held.len), err);
+}
+
+static enum ds_status text_pieces(struct cli *cli, struct ds_in *in, struct pieces *p,
 				  XXH3_state_t *hash, struct ds_err *err)
 {
-	uint8_t bytes[TEXT_BYTES];
-	struct ds_text t = {.bytes = bytes};
 	struct ds_document_end e;
-	size_t fill = 0, got;
+	uint8_t bytes[TEXT_BYTES];
+	size_t got;
 
 	do {
-		DS_TRY(ds_in_read(in, bytes + fill, sizeof bytes - fill, &got, err));
-		fill += got;
-		/* a character is not cut, for then it would be no text in JSON */
-		t.len = got ? ds_utf8_whole(bytes, fill) : fill;
-		if (t.len)
-			DS_TRY(ds_text_put(w, 0, &t, err));
-		XXH3_64bits_update(hash, bytes, t.len);
-		t.start += t.len;
-		fill -= t.len;
-		memmove(bytes, bytes + t.len, fill);
-		cli_progress(cli, in->name, t.start, 0);
+		DS_TRY(ds_in_read(in, bytes, sizeof bytes, &got, err));
+		XXH3_64bits_update(hash, bytes, got);
+		DS_TRY(put_piece(p, bytes, got, err));
+		cli_progress(cli, in->name, p->start, 0);
 	} while (got);
-	e = (struct ds_document_end){t.start, XXH3_64bits_digest(hash)};
-	return ds_document_end_put(w, 0, &e, err);
+	DS_TRY(put_held(p, p->held.len, err));
+	e = (struct ds_document_end){p->start, XXH3_64bits_digest(hash)};
+	return ds_document_end_put(p->w, 0, &e, err);
 }
 
 static enum ds_status source_text(struct cli *cli, struct ds_in *in, struct ds_frame_writer *w,
@@ -219,6 +239,7 @@ static enum ds_status source_text(struct cli *cli, struct ds_in *in, struct ds_f
 {
 	struct ds_document d = describe(in, true);
 	XXH3_state_t *hash = XXH3_createState();
+	struct pieces p = {.w = w};
 	enum ds_status st;
 
 	if (!hash)
@@ -226,8 +247,54 @@ static enum ds_status source_text(struct cli *cli, struct ds_in *in, struct ds_f
 	XXH3_64bits_reset(hash);
 	st = ds_document_put(w, 0, &d, err);
 	if (st == DS_OK)
-		st = text_pieces(cli, in, w, hash, err);
+		st = text_pieces(cli, in, &p, hash, err);
+	ds_buf_fini(&p.held);
 	XXH3_freeState(hash);
+	return st;
+}
+
+static enum ds_status archive_member(struct ds_archive *a, uint64_t i, struct pieces *p,
+				     struct ds_err *err)
+{
+	struct ds_archive_member m;
+	struct ds_document_end e;
+
+	DS_TRY(ds_archive_member(a, i, &m, err));
+	p->document = i;
+	p->start = 0;
+	p->held.len = 0;
+	DS_TRY(ds_document_put(p->w, i, &m.document, err));
+	DS_TRY(ds_archive_copy(a, i, put_piece, p, err));
+	DS_TRY(put_held(p, p->held.len, err));
+	e = (struct ds_document_end){p->start, m.hash};
+	return ds_document_end_put(p->w, i, &e, err);
+}
+
+enum ds_status cat_mapped_path(const struct ds_in *in, const char **path_ret, struct ds_err *err)
+{
+	struct stat st;
+
+	*path_ret = in->fd > 2 ? in->name : "/dev/stdin";
+	if (fstat(in->fd, &st) != 0 || !S_ISREG(st.st_mode))
+		return ds_fail_at(err, DS_EUNSUPPORTED, in->name, DS_NO_OFFSET,
+				  "models and archives are not read from a pipe, name the file");
+	return DS_OK;
+}
+
+static enum ds_status source_archive(struct ds_in *in, struct ds_frame_writer *w,
+				     struct ds_err *err)
+{
+	enum ds_status st = DS_OK;
+	struct pieces p = {.w = w};
+	struct ds_archive *a;
+	const char *path;
+
+	DS_TRY(cat_mapped_path(in, &path, err));
+	DS_TRY(ds_archive_open(&a, path, err));
+	for (uint64_t i = 0; st == DS_OK && i < ds_archive_members(a); i++)
+		st = archive_member(a, i, &p, err);
+	ds_buf_fini(&p.held);
+	ds_archive_close(a);
 	return st;
 }
 
@@ -239,7 +306,12 @@ static enum ds_status source_other(struct cli *cli, struct ds_in *in, enum cat_k
 
 	s->lenient = s->join.lenient = false;
 	ds_frame_writer_init_take(&w, cat_sink_take, s);
-	st = kind == CAT_IN_NPY ? source_npy(in, &w, err) : source_text(cli, in, &w, err);
+	if (kind == CAT_IN_NPY)
+		st = source_npy(in, &w, err);
+	else if (kind == CAT_IN_ARCHIVE)
+		st = source_archive(in, &w, err);
+	else
+		st = source_text(cli, in, &w, err);
 	ds_frame_writer_fini(&w);
 	return st;
 }
@@ -249,11 +321,9 @@ enum ds_status cat_source(struct cli *cli, struct ds_in *in, enum cat_kind kind,
 {
 	enum ds_status st;
 
-	if (kind == CAT_IN_GGUF || kind == CAT_IN_ARCHIVE)
+	if (kind == CAT_IN_GGUF)
 		return ds_fail_at(err, DS_EUNSUPPORTED, in->name, DS_NO_OFFSET,
-				  kind == CAT_IN_GGUF ? "a model file; -i describes it"
-						      : "an archive; -i describes it, "
-							"ds-compress -d unpacks it");
+				  "a model file; -i describes it");
 	if (kind == CAT_IN_FRAMES)
 		st = source_frames(cli, in, recover, s, err);
 	else if (kind == CAT_IN_JSONL)

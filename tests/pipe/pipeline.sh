@@ -13,6 +13,9 @@ ok "chunk | infer | compress" whole frame.txt archive.txt
 ok "the archive is sound" ds-compress -t demo.dsz
 ok "a document comes back" cmp <(ds-compress -d demo.dsz frame.txt) frame.txt
 ok "all come back" bash -c 'mkdir restored && ds-compress -x demo.dsz -C restored && cmp restored/frame.txt frame.txt && cmp restored/archive.txt archive.txt'
+ok "and as frames" cmp <(ds-cat demo.dsz | ds-cat --format text) <(cat frame.txt archive.txt)
+ok "an archive anew from an archive" bash -c 'ds-cat demo.dsz | ds-chunk -s 64 | ds-infer -t embed | ds-compress -o anew.dsz && ds-compress -d anew.dsz archive.txt | cmp - archive.txt'
+ok "what it is" test "$(ds-cat -i demo.dsz | head -n 1 | cut -d, -f1-2)" = "demo.dsz: archive, 2 documents"
 ok "a question finds its passage" bash -c 'ds-grep -k 3 "what happens when the writer was killed" demo.dsz | grep -q ^frame.txt:'
 ok "from frames as from the archive" bash -c 'ds-chunk frame.txt | ds-infer -t embed | ds-grep -k 3 "what happens when the writer was killed" | grep -q frame.txt'
 ok "hits as frames, as lines" bash -c 'ds-grep -k 3 --format frames checksum demo.dsz | ds-cat --format text | grep -c ":" >hits && test "$(cat hits)" -ge 3'
