@@ -176,8 +176,9 @@ static inline void small_train(struct small_bpe *small, uint32_t merges)
 			for (size_t j = 0; j + 1 < count[i]; j++) {
 				uint32_t times = ++seen[id[i][j]][id[i][j + 1]];
 
-				if (times > best && small->len[id[i][j]] + small->len[id[i][j + 1]] <=
-							    SMALL_BYTES_MAX) {
+				uint32_t len = small->len[id[i][j]] + small->len[id[i][j + 1]];
+
+				if (times > best && len <= SMALL_BYTES_MAX) {
 					best = times;
 					left = id[i][j];
 					right = id[i][j + 1];
@@ -264,8 +265,8 @@ static inline struct small_bpe *small_new(int kind, uint64_t seed)
 			const uint8_t *p = (const uint8_t *)small_pieces[i];
 			size_t len = strlen(small_pieces[i]);
 
-			if (len == (*p < 0x80 ? 1 : *p < 0xE0 ? 2 : *p < 0xF0 ? 3 : 4) && *p < 0xF8 &&
-			    !(*p >= 0x80 && *p < 0xC0) && i % 7)
+			if (*p < 0xF8 && (*p < 0x80 || *p >= 0xC0) && i % 7 &&
+			    len == (*p < 0x80 ? 1 : *p < 0xE0 ? 2 : *p < 0xF0 ? 3 : 4))
 				small_add(small, p, len);
 		}
 		for (unsigned b = 'a'; b < 'h'; b++)

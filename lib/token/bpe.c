@@ -105,7 +105,7 @@ static uint32_t table_size(size_t n)
 	return size;
 }
 
-/* n elements of the region at *at_io, which moves on to the next cache line; region NULL: only that. */
+/* n elements of the region at *at_io, which moves on to the next cache line.  NULL: only that. */
 static void *take(uint8_t *region, size_t *at_io, size_t n, size_t size)
 {
 	void *p = region ? region + *at_io : NULL;
@@ -175,7 +175,7 @@ static enum ds_status allocate(struct ds_bpe *bpe, const struct ds_bpe_source *s
 	return DS_OK;
 }
 
-/* Of two tokens with the same bytes the first counts, but an ordinary one before one that is not. */
+/* Of two tokens with the same bytes the first counts, but an ordinary one before others. */
 static void insert_long(struct ds_bpe *bpe, uint32_t id)
 {
 	const uint8_t *p = bpe->bytes + bpe->start[id];
@@ -186,7 +186,8 @@ static void insert_long(struct ds_bpe *bpe, uint32_t id)
 	for (; bpe->slot[i].id != DS_NO_TOKEN; i = (i + 1) & bpe->slot_mask) {
 		uint32_t old = bpe->slot[i].id;
 
-		if (ds_token_len(bpe, old) == len && !memcmp(bpe->bytes + bpe->start[old], p, len)) {
+		if (ds_token_len(bpe, old) == len &&
+		    !memcmp(bpe->bytes + bpe->start[old], p, len)) {
 			if (bpe->ordinary[id] > bpe->ordinary[old])
 				bpe->slot[i].id = id;
 			return;

@@ -30,6 +30,7 @@ struct line {
 
 /* Where the tokens go; tokens NULL: they are counted only. */
 struct sink {
+	const struct ds_bpe *bpe;
 	struct ds_tokens *tokens;
 	size_t count;
 	const uint8_t *text, *text_end;
@@ -181,9 +182,9 @@ static uint32_t whole(const struct ds_bpe_encoder *enc, const struct unit *unit,
 	*merges_ret = linear(enc) && ds_comes_about(enc->order, id);
 	if (*merges_ret)
 		return id;
-	return unit->whole && (bpe->flags & DS_BPE_IGNORE_MERGES) && bpe->ordinary[id]
-		       ? id
-		       : DS_NO_TOKEN;
+	if (unit->whole && (bpe->flags & DS_BPE_IGNORE_MERGES) && bpe->ordinary[id])
+		return id;
+	return DS_NO_TOKEN;
 }
 
 static void remember(struct line *line, struct ds_key key, const uint32_t *id, size_t n)
@@ -211,19 +212,20 @@ static enum ds_status make_room(struct ds_tokens *tokens, size_t more, struct ds
 }
 
 /* Tokens of a pretoken at start; width NULL: each is as long as its bytes. */
-static enum ds_status put(const struct ds_bpe *bpe, struct sink *sink, const uint32_t *id,
-			  const uint32_t *width, size_t n, uint64_t start, struct ds_err *err)
+static enum ds_status put(struct sink *sink, const uint32_t *id, const uint32_t *width, size_t n,
+			  size_t start, struct ds_err *err)
 {
 	struct ds_tokens *tokens = sink->tokens;
+	uint64_t end = sink->base + start;
 
 	sink->count += n;
 	if (!tokens)
 		return DS_OK;
 	DS_TRY(make_room(tokens, n, err));
 	for (size_t i = 0; i < n; i++) {
-		start += width ? width[i] : ds_token_len(bpe, id[i]);
+		end += width ? width[i] : ds_token_len(sink->bpe, id[i]);
 		tokens->id[tokens->n] = id[i];
-		tokens->end[tokens->n++] = start;
+		tokens->end[tokens->n++] = end;
 	}
 	return DS_OK;
 }
@@ -251,8 +253,7 @@ static enum ds_status miss(struct ds_bpe_encoder *enc, struct sink *sink, const 
 	}
 	if (text.n <= CACHED_BYTES && n <= CACHED_TOKENS && n && exact && (merges || !enc->order))
 		remember(cache_line(enc, unit), unit->key, enc->scratch.id, n);
-	return put(bpe, sink, enc->scratch.id, exact ? NULL : enc->width, n,
-		   sink->base + unit->start, err);
+	return put(sink, enc->scratch.id, exact ? NULL : enc->width, n, unit->start, err);
 }
 
 /* --- a batch ------------------------------------------------------------------------------- */
@@ -351,8 +352,7 @@ static enum ds_status encode_units(struct ds_bpe_encoder *enc, struct sink *sink
 			tokens->end[tokens->n++] = sink->base + unit->end;
 		} else {
 			if (count)
-				DS_TRY(put(enc->bpe, sink, unit->id, NULL, count,
-					   sink->base + unit->start, err));
+				DS_TRY(put(sink, unit->id, NULL, count, unit->start, err));
 			else
 				DS_TRY(miss(enc, sink, unit, err));
 			if (tokens)
@@ -425,7 +425,7 @@ void ds_bpe_encoder_free(struct ds_bpe_encoder *enc)
 enum ds_status ds_bpe_encode(struct ds_bpe_encoder *enc, const void *text, size_t n, uint64_t base,
 			     struct ds_tokens *tokens, struct ds_err *err)
 {
-	struct sink sink = {tokens, 0, text, (const uint8_t *)text + n, base};
+	struct sink sink = {enc->bpe, tokens, 0, text, (const uint8_t *)text + n, base};
 	size_t before = tokens->n;
 
 	DS_TRY(encode(enc, &sink, err));
@@ -437,7 +437,7 @@ enum ds_status ds_bpe_encode(struct ds_bpe_encoder *enc, const void *text, size_
 enum ds_status ds_bpe_count(struct ds_bpe_encoder *enc, const void *text, size_t n,
 			    size_t *count_io, struct ds_err *err)
 {
-	struct sink sink = {NULL, 0, text, (const uint8_t *)text + n, 0};
+	struct sink sink = {enc->bpe, NULL, 0, text, (const uint8_t *)text + n, 0};
 
 	DS_TRY(encode(enc, &sink, err));
 	*count_io += sink.count;

@@ -43,8 +43,9 @@ struct ds_bpe_scratch {
 enum ds_status ds_bpe_merge_short(const struct ds_bpe *bpe, struct ds_bpe_scratch *scratch,
 				  struct ds_stretch text, size_t at, size_t *n_ret,
 				  struct ds_err *err);
-/* The same, at most DS_BPE_FEW bytes, of a vocabulary that holds every byte; or of Chinese characters
- * that are a token each, if nothing can merge across their edges before: *n_ret is 0 if not so. */
+/* The same, at most DS_BPE_FEW bytes, of a vocabulary that holds every byte; or of Chinese
+ * characters that are a token each, if nothing can merge across their edges before: *n_ret is 0 if
+ * not so. */
 enum ds_status ds_bpe_merge_few(const struct ds_bpe *bpe, struct ds_bpe_scratch *scratch,
 				struct ds_stretch text, size_t at, size_t *n_ret,
 				struct ds_err *err);
@@ -55,12 +56,12 @@ enum ds_status ds_bpe_merge_han(const struct ds_bpe *bpe, struct ds_bpe_scratch 
 enum ds_status ds_bpe_merge_heap(const struct ds_bpe *bpe, struct ds_bpe_scratch *scratch,
 				 struct ds_stretch text, size_t at, size_t *n_ret,
 				 struct ds_err *err);
-/* Longest tokens first, back where they do not fit: linear, for proper vocabularies (bpe_order.c). */
+/* Longest tokens first, back where they do not fit: linear, for proper vocabularies. */
 enum ds_status ds_bpe_search(const struct ds_bpe *bpe, struct ds_bpe_scratch *scratch,
 			     struct ds_stretch text, size_t at, size_t *n_ret, struct ds_err *err);
 
-/* The first place in the stretch that no token of its encoding can lie across; text.n: none.  By the
- * bytes around it alone, for proper vocabularies. */
+/* The first place in the stretch that no token of its encoding can lie across, by the bytes around
+ * it alone; text.n: none.  For proper vocabularies. */
 size_t ds_bpe_seam(const struct ds_bpe_order *order, struct ds_stretch text);
 
 /* The symbol that text starts with at p, and its length; DS_NO_TOKEN: none. */

@@ -51,7 +51,7 @@ enum ds_status ds_bpe_merge_short(const struct ds_bpe *bpe, struct ds_bpe_scratc
 
 /* --- a few symbols ------------------------------------------------------------------------- */
 
-/* Pairs are known by rank << 4 | index of the left symbol, so that the least is the one to merge. */
+/* A pair is rank << 4 | index of the left symbol, so that the least is the one to merge. */
 struct few {
 	uint32_t id[DS_BPE_FEW];
 	uint32_t pair[DS_BPE_FEW]; /* NONE: does not merge, or is gone */

@@ -6,7 +6,7 @@
  * proper when in every such run ranks only rise, as training leaves it.  Then any run can be seen
  * as passes, one a rank, and
  *
- *   t1 .. tn is the encoding of its bytes  if and only if  for each i  t_i t_i+1 is that of its own.
+ *   t1 .. tn is the encoding of its bytes  if and only if  each t_i t_i+1 is that of its own.
  *
  * Proof.  By induction over the passes: while no merge has crossed the edge of a t_i, what happens
  * inside it is what happens when it is encoded alone, since a merge looks at its two symbols only,
@@ -187,8 +187,8 @@ static enum ds_status allocate(const struct ds_bpe *bpe, struct ds_bpe_order *or
 {
 	size_t n = bpe->n_tokens, words = n / 64 + 1, chains = (size_t)bpe->slot_mask + 1;
 	size_t heads = (size_t)1 << DS_HEAD_BITS;
-	size_t size = (n + words) * 8 + 8192 + DS_SEEN_BYTES + DS_LEVEL_BYTES + (65536 + DS_HAN_COUNT + chains + n) * 4 +
-		      heads * sizeof *order->head;
+	size_t size = heads * sizeof *order->head + (n + words) * 8 + 8192 + DS_SEEN_BYTES +
+		      DS_LEVEL_BYTES + (65536 + DS_HAN_COUNT + chains + n) * 4;
 	uint8_t *at = ds_alloc_large(size, 1);
 
 	if (!at)

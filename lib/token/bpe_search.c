@@ -127,7 +127,8 @@ size_t ds_bpe_seam(const struct ds_bpe_order *order, struct ds_stretch text)
 			continue;
 		if (i < 3 || text.n - i < 3)
 			return i;
-		if (text.readable - (p + i) >= 4 && !ds_seen(order->joint_heads, ds_joint_hash(p + i)))
+		if (text.readable - (p + i) >= 4 &&
+		    !ds_seen(order->joint_heads, ds_joint_hash(p + i)))
 			return i;
 	}
 	return text.n;

@@ -261,7 +261,7 @@ struct ds_bpe_order {
 	uint8_t *level;
 	unsigned level_shift;
 	/* Where merges of tokens that come about join: bits by the bytes at the joint. */
-	uint64_t *joint_bytes; /* [65536] one of the parts is under 3 bytes: the byte on each side */
+	uint64_t *joint_bytes; /* [65536] a part is under 3 bytes: the byte on each side */
 	uint64_t *joint_heads; /* ds_seen(): both are 3 or more: three bytes on each side */
 	/* Tokens that come about, by their first bytes: */
 	uint32_t *two; /* [65536] of two bytes, or DS_NO_TOKEN */
@@ -297,7 +297,7 @@ static inline uint64_t ds_joint_hash(const uint8_t *p)
 	return (before << 24 | after) * UINT64_C(0x9E3779B97F4A7C15);
 }
 
-/* Whether some merge, one part of which is under three bytes, may join the bytes before and at p. */
+/* Whether a merge, one part of which is under three bytes, may join the bytes before and at p. */
 static inline bool ds_joins_bytes(const struct ds_bpe_order *order, const uint8_t *p)
 {
 	uint32_t both = (uint32_t)p[-1] << 8 | p[0];

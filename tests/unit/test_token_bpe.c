@@ -301,7 +301,8 @@ static const struct {
 
 START_TEST(bad_source)
 {
-	struct ds_bpe_source source = {.token = {3, bad_sources[_i].token, NULL}, .unk = DS_NO_TOKEN,
+	struct ds_bpe_source source = {.token = {3, bad_sources[_i].token, NULL},
+				       .unk = DS_NO_TOKEN,
 				       .flags = DS_BPE_BYTE_ENCODED | bad_sources[_i].flags};
 	struct ds_err err = {0};
 	struct ds_bpe *bpe;

@@ -235,7 +235,8 @@ END_TEST
 /* Megabytes without a break, and a pattern that backtracks: no crash, no hang. */
 START_TEST(long_runs)
 {
-	static const char *const runs[] = {"a", " ", "\n", "9", "\u4E2D", "'", "\xFF", " \n", "\u0301"};
+	static const char *const runs[] = {"a", " ", "\n", "9", "\u4E2D", "'", "\xFF", " \n",
+					   "\u0301"};
 	const struct ds_str words = {"(?:[a-z ]+[^\\s]?)+", 18}, evil = {"(a+)+b", 6};
 	const size_t n = 300000;
 	uint8_t *text = malloc(n);
