@@ -263,13 +263,15 @@ static enum ds_status find_reach(struct ds_chunker *c, struct span *s, struct ds
 			break;
 		end = align(c, end - c->start > step ? end - step : c->start, c->start);
 	}
-	/* and on while another character fits */
-	while (end < r.bound && (!r.hard || end <= c->covered)) {
-		more = next_char(c, end);
+	/* and on while more fits: blanks may be no tokens, so the steps grow */
+	for (step = 1; step && end < r.bound && (!r.hard || end <= c->covered);) {
+		more = align(c, end + step < r.bound ? end + step : r.bound, end);
+		if (more == end)
+			more = next_char(c, end);
 		DS_TRY(fits(c, more, s, &ok, err));
-		if (!ok || more > r.bound)
-			break;
-		end = more;
+		if (ok && more <= r.bound)
+			end = more;
+		step = ok && more <= r.bound ? step * 2 : step / 2;
 	}
 	s->reach = end;
 	s->bound = r.over > end ? r.over : end;
