@@ -270,7 +270,7 @@ static int reaches_over(const struct ds_added *added, const uint8_t *text, size_
 	return 0;
 }
 
-static int token_ends_at(const struct ds_added *added, const uint8_t *text, size_t p)
+int ds_added_ends_at(const struct ds_added *added, const uint8_t *text, size_t p)
 {
 	size_t end;
 
@@ -284,7 +284,7 @@ static int token_ends_at(const struct ds_added *added, const uint8_t *text, size
 static int disturbs(const struct ds_added *added, const uint8_t *text, size_t n, size_t p)
 {
 	if ((added->flags & DS_ADDED_RSTRIP) &&
-	    token_ends_at(added, text, white_before(text, 0, p)))
+	    ds_added_ends_at(added, text, white_before(text, 0, p)))
 		return 1;
 	if ((added->flags & DS_ADDED_LSTRIP) && white_before(text, 0, p) < p) {
 		size_t next = white_after(text, n, p);
@@ -293,7 +293,7 @@ static int disturbs(const struct ds_added *added, const uint8_t *text, size_t n,
 			return 1;
 	}
 	return (added->flags & DS_ADDED_SINGLE_WORD) &&
-	       (p == n || reaches_over(added, text, n, p, p) || token_ends_at(added, text, p));
+	       (p == n || reaches_over(added, text, n, p, p) || ds_added_ends_at(added, text, p));
 }
 
 size_t ds_added_cut(const struct ds_added *added, const uint8_t *text, size_t n, size_t cut)

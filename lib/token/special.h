@@ -42,5 +42,7 @@ int ds_added_search(const struct ds_added *added, const uint8_t *text, size_t n,
 /* The largest p <= cut such that no added token, of either kind, can reach over p whatever follows
  * text; p == cut is the common answer. */
 size_t ds_added_cut(const struct ds_added *added, const uint8_t *text, size_t n, size_t cut);
+/* Whether an added token, of either kind, ends at p. */
+int ds_added_ends_at(const struct ds_added *added, const uint8_t *text, size_t p);
 
 #endif

@@ -390,6 +390,15 @@ enum ds_status ds_encode_count(struct ds_encoder *enc, const void *text, size_t 
 	return DS_OK;
 }
 
+/* Whether something is put before a text, and before each after an added token. */
+static bool puts_prefix(const struct ds_tokenizer *tok)
+{
+	for (size_t i = 0; i < tok->norm.n; i++)
+		if (tok->norm.step[i].kind == DS_NORM_PREPEND)
+			return true;
+	return tok->strip_space;
+}
+
 static size_t engine_cut(const struct ds_tokenizer *tok, const uint8_t *text, size_t n)
 {
 	switch (tok->family) {
@@ -414,7 +423,8 @@ size_t ds_encoder_cut(const struct ds_encoder *enc, const void *text, size_t n)
 	while ((p = engine_cut(tok, t, p)) > 0) {
 		size_t safe = ds_added_cut(tok->added, t, n, p);
 
-		if (safe == p && p < n && ds_norm_may_cut(&tok->norm, t, n, p))
+		if (safe == p && p < n && ds_norm_may_cut(&tok->norm, t, n, p) &&
+		    !(puts_prefix(tok) && ds_added_ends_at(tok->added, t, p)))
 			break;
 		p = safe < p ? safe : p - 1;
 	}
@@ -422,15 +432,6 @@ size_t ds_encoder_cut(const struct ds_encoder *enc, const void *text, size_t n)
 }
 
 /* --- decoding ------------------------------------------------------------------------------ */
-
-/* Whether encoding puts a space before a text that decoding drops again. */
-static bool puts_space(const struct ds_tokenizer *tok)
-{
-	for (size_t i = 0; i < tok->norm.n; i++)
-		if (tok->norm.step[i].kind == DS_NORM_PREPEND && tok->meta)
-			return true;
-	return tok->strip_space;
-}
 
 /* A token in which U+2581 and <0x0A> stand for a space and a byte. */
 static enum ds_status put_meta(const struct ds_tokenizer *tok, struct ds_str text, bool first,
@@ -443,7 +444,7 @@ static enum ds_status put_meta(const struct ds_tokenizer *tok, struct ds_str tex
 		return ds_buf_append(buf, &(uint8_t){(uint8_t)byte}, 1, err);
 	DS_TRY(ds_buf_reserve(buf, text.len, err));
 	buf->len += ds_spm_unescape(text, (char *)buf->data + before);
-	if (first && puts_space(tok) && buf->len > before && buf->data[before] == ' ') {
+	if (first && puts_prefix(tok) && buf->len > before && buf->data[before] == ' ') {
 		memmove(buf->data + before, buf->data + before + 1, buf->len - before - 1);
 		buf->len--;
 	}
