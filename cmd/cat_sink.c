@@ -210,10 +210,11 @@ static enum ds_status count_frame(struct cat_sink *s, const struct ds_frame *f, 
 static enum ds_status deliver(struct cat_sink *s, const struct ds_frame *f, struct ds_err *err)
 {
 	struct ds_part payload = {f->payload, f->payload_len};
+	union ds_payload any;
 	bool frame = f->type == DS_FRAME_DOCUMENT || f->type == DS_FRAME_DOCUMENT_END;
 
 	if (s->wanted && !s->wanted[f->type] && !(frame && s->form != CAT_JSONL))
-		return ds_frame_check(f, err);
+		return ds_payload_get(f, &any, err);
 	switch (s->form) {
 	case CAT_TEXT:
 		return take_text(s, f, err);
@@ -231,7 +232,7 @@ static enum ds_status deliver(struct cat_sink *s, const struct ds_frame *f, stru
 	default:
 		break;
 	}
-	DS_TRY(ds_frame_check(f, err));
+	DS_TRY(ds_payload_get(f, &any, err));
 	return ds_frame_write(&s->w, f->type, f->type == DS_FRAME_HIT ? 0 : f->document, &payload,
 			      1, err);
 }

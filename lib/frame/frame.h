@@ -129,8 +129,6 @@ const char *ds_frame_type_name(uint8_t type);
  * _get tell the byte offset; the caller adds the input's name with ds_err_set_path().
  */
 #define DS_FRAME_COUNT_MAX INT64_MAX
-/* What _get of its type says of a frame; DS_OK for end and user frames. */
-enum ds_status ds_frame_check(const struct ds_frame *f, struct ds_err *err);
 #define DS_FRAME_NAME_MAX 65535 /* bytes of a document's name */
 #define DS_FRAME_DIMS_MAX ((uint32_t)1 << 20)
 
@@ -249,5 +247,19 @@ struct ds_hit_frame {
 enum ds_status ds_hit_put(struct ds_frame_writer *w, const struct ds_hit_frame *h,
 			  struct ds_err *err);
 enum ds_status ds_hit_get(const struct ds_frame *f, struct ds_hit_frame *h_ret, struct ds_err *err);
+
+/* Any of them: what _get of the frame's type does.  Of end and user frames nothing is unpacked. */
+union ds_payload {
+	struct ds_document document;
+	struct ds_document_end document_end;
+	struct ds_text text;
+	struct ds_token_frame tokens;
+	struct ds_logprob_frame logprob;
+	struct ds_chunk_frame chunk;
+	struct ds_embedding_frame embedding;
+	struct ds_hit_frame hit;
+};
+enum ds_status ds_payload_get(const struct ds_frame *f, union ds_payload *payload_ret,
+			      struct ds_err *err);
 
 #endif

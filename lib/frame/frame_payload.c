@@ -454,36 +454,26 @@ void ds_embedding_f32(const struct ds_embedding_frame *e, float *out)
 		}
 }
 
-enum ds_status ds_frame_check(const struct ds_frame *f, struct ds_err *err)
+enum ds_status ds_payload_get(const struct ds_frame *f, union ds_payload *payload_ret,
+			      struct ds_err *err)
 {
-	union {
-		struct ds_document document;
-		struct ds_document_end document_end;
-		struct ds_text text;
-		struct ds_token_frame tokens;
-		struct ds_logprob_frame logprob;
-		struct ds_chunk_frame chunk;
-		struct ds_embedding_frame embedding;
-		struct ds_hit_frame hit;
-	} u;
-
 	switch (f->type) {
 	case DS_FRAME_DOCUMENT:
-		return ds_document_get(f, &u.document, err);
+		return ds_document_get(f, &payload_ret->document, err);
 	case DS_FRAME_TEXT:
-		return ds_text_get(f, &u.text, err);
+		return ds_text_get(f, &payload_ret->text, err);
 	case DS_FRAME_TOKENS:
-		return ds_tokens_get(f, &u.tokens, err);
+		return ds_tokens_get(f, &payload_ret->tokens, err);
 	case DS_FRAME_CHUNK:
-		return ds_chunk_get(f, &u.chunk, err);
+		return ds_chunk_get(f, &payload_ret->chunk, err);
 	case DS_FRAME_EMBEDDING:
-		return ds_embedding_get(f, &u.embedding, err);
+		return ds_embedding_get(f, &payload_ret->embedding, err);
 	case DS_FRAME_LOGPROB:
-		return ds_logprob_get(f, &u.logprob, err);
+		return ds_logprob_get(f, &payload_ret->logprob, err);
 	case DS_FRAME_HIT:
-		return ds_hit_get(f, &u.hit, err);
+		return ds_hit_get(f, &payload_ret->hit, err);
 	case DS_FRAME_DOCUMENT_END:
-		return ds_document_end_get(f, &u.document_end, err);
+		return ds_document_end_get(f, &payload_ret->document_end, err);
 	default:
 		return DS_OK;
 	}

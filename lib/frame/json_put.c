@@ -260,50 +260,34 @@ static void put_hit(struct line *l, const struct ds_hit_frame *h)
 
 static enum ds_status put_fields(struct line *l, const struct ds_frame *f)
 {
-	union {
-		struct ds_document document;
-		struct ds_document_end document_end;
-		struct ds_text text;
-		struct ds_token_frame tokens;
-		struct ds_logprob_frame logprob;
-		struct ds_chunk_frame chunk;
-		struct ds_embedding_frame embedding;
-		struct ds_hit_frame hit;
-	} u;
+	union ds_payload u;
 
+	DS_TRY(ds_payload_get(f, &u, l->err));
 	switch (f->type) {
 	case DS_FRAME_DOCUMENT:
-		DS_TRY(ds_document_get(f, &u.document, l->err));
 		put_document(l, &u.document);
 		break;
 	case DS_FRAME_DOCUMENT_END:
-		DS_TRY(ds_document_end_get(f, &u.document_end, l->err));
 		size(l, "size", u.document_end.size);
 		hex(l, "hash", u.document_end.hash);
 		break;
 	case DS_FRAME_TEXT:
-		DS_TRY(ds_text_get(f, &u.text, l->err));
 		u64(l, "start", u.text.start);
 		string(l, "text", u.text.bytes, u.text.len);
 		break;
 	case DS_FRAME_TOKENS:
-		DS_TRY(ds_tokens_get(f, &u.tokens, l->err));
 		put_tokens(l, &u.tokens);
 		break;
 	case DS_FRAME_LOGPROB:
-		DS_TRY(ds_logprob_get(f, &u.logprob, l->err));
 		put_logprob(l, &u.logprob);
 		break;
 	case DS_FRAME_CHUNK:
-		DS_TRY(ds_chunk_get(f, &u.chunk, l->err));
 		put_chunk(l, &u.chunk);
 		break;
 	case DS_FRAME_EMBEDDING:
-		DS_TRY(ds_embedding_get(f, &u.embedding, l->err));
 		put_embedding(l, &u.embedding);
 		break;
 	case DS_FRAME_HIT:
-		DS_TRY(ds_hit_get(f, &u.hit, l->err));
 		put_hit(l, &u.hit);
 		break;
 	case DS_FRAME_END:

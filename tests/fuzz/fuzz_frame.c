@@ -25,32 +25,33 @@ static void touch(const void *bytes, size_t n)
 static void unpack(const struct ds_frame *f)
 {
 	struct ds_err err;
-	union {
-		struct ds_document d;
-		struct ds_document_end e;
-		struct ds_text t;
-		struct ds_token_frame k;
-		struct ds_logprob_frame l;
-		struct ds_chunk_frame c;
-		struct ds_embedding_frame v;
-		struct ds_hit_frame h;
-	} u;
+	union ds_payload u;
 
-	if (ds_document_get(f, &u.d, &err) == DS_OK)
-		touch(u.d.name, u.d.name_len);
-	if (ds_text_get(f, &u.t, &err) == DS_OK)
-		touch(u.t.bytes, u.t.len);
-	if (ds_tokens_get(f, &u.k, &err) == DS_OK)
-		touch(u.k.end, (size_t)u.k.n * 4);
-	if (ds_logprob_get(f, &u.l, &err) == DS_OK)
-		touch(u.l.logprob, (size_t)u.l.tokens.n * 4);
-	if (ds_chunk_get(f, &u.c, &err) == DS_OK)
-		touch(u.c.text, (size_t)(u.c.end - u.c.start));
-	if (ds_embedding_get(f, &u.v, &err) == DS_OK)
-		touch(u.v.data, u.v.dims);
-	if (ds_hit_get(f, &u.h, &err) == DS_OK)
-		touch(u.h.text, u.h.text_len);
-	(void)ds_document_end_get(f, &u.e, &err);
+	if (ds_payload_get(f, &u, &err) != DS_OK)
+		return;
+	switch (f->type) {
+	case DS_FRAME_DOCUMENT:
+		touch(u.document.name, u.document.name_len);
+		break;
+	case DS_FRAME_TEXT:
+		touch(u.text.bytes, u.text.len);
+		break;
+	case DS_FRAME_TOKENS:
+		touch(u.tokens.end, (size_t)u.tokens.n * 4);
+		break;
+	case DS_FRAME_LOGPROB:
+		touch(u.logprob.logprob, (size_t)u.logprob.tokens.n * 4);
+		break;
+	case DS_FRAME_CHUNK:
+		touch(u.chunk.text, (size_t)(u.chunk.end - u.chunk.start));
+		break;
+	case DS_FRAME_EMBEDDING:
+		touch(u.embedding.data, u.embedding.dims);
+		break;
+	case DS_FRAME_HIT:
+		touch(u.hit.text, u.hit.text_len);
+		break;
+	}
 }
 
 static void read_all(int fd, bool recover)

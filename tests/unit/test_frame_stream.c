@@ -109,43 +109,27 @@ static struct ds_buf sample(void)
 /* Write again what was read. */
 static enum ds_status copy_frame(struct ds_frame_writer *w, const struct ds_frame *f)
 {
-	union {
-		struct ds_document d;
-		struct ds_document_end e;
-		struct ds_text t;
-		struct ds_token_frame k;
-		struct ds_logprob_frame l;
-		struct ds_chunk_frame c;
-		struct ds_embedding_frame v;
-		struct ds_hit_frame h;
-	} u;
 	struct ds_part whole = {f->payload, f->payload_len};
+	union ds_payload u;
 
+	DS_TRY(ds_payload_get(f, &u, &err));
 	switch (f->type) {
 	case DS_FRAME_DOCUMENT:
-		DS_TRY(ds_document_get(f, &u.d, &err));
-		return ds_document_put(w, f->document, &u.d, &err);
+		return ds_document_put(w, f->document, &u.document, &err);
 	case DS_FRAME_DOCUMENT_END:
-		DS_TRY(ds_document_end_get(f, &u.e, &err));
-		return ds_document_end_put(w, f->document, &u.e, &err);
+		return ds_document_end_put(w, f->document, &u.document_end, &err);
 	case DS_FRAME_TEXT:
-		DS_TRY(ds_text_get(f, &u.t, &err));
-		return ds_text_put(w, f->document, &u.t, &err);
+		return ds_text_put(w, f->document, &u.text, &err);
 	case DS_FRAME_TOKENS:
-		DS_TRY(ds_tokens_get(f, &u.k, &err));
-		return ds_tokens_put(w, f->document, &u.k, &err);
+		return ds_tokens_put(w, f->document, &u.tokens, &err);
 	case DS_FRAME_LOGPROB:
-		DS_TRY(ds_logprob_get(f, &u.l, &err));
-		return ds_logprob_put(w, f->document, &u.l, &err);
+		return ds_logprob_put(w, f->document, &u.logprob, &err);
 	case DS_FRAME_CHUNK:
-		DS_TRY(ds_chunk_get(f, &u.c, &err));
-		return ds_chunk_put(w, f->document, &u.c, &err);
+		return ds_chunk_put(w, f->document, &u.chunk, &err);
 	case DS_FRAME_EMBEDDING:
-		DS_TRY(ds_embedding_get(f, &u.v, &err));
-		return ds_embedding_put(w, f->document, &u.v, &err);
+		return ds_embedding_put(w, f->document, &u.embedding, &err);
 	case DS_FRAME_HIT:
-		DS_TRY(ds_hit_get(f, &u.h, &err));
-		return ds_hit_put(w, &u.h, &err);
+		return ds_hit_put(w, &u.hit, &err);
 	case DS_FRAME_END:
 		return DS_OK;
 	default:
