@@ -176,9 +176,9 @@ static inline void small_train(struct small_bpe *small, uint32_t merges)
 			for (size_t j = 0; j + 1 < count[i]; j++) {
 				uint32_t times = ++seen[id[i][j]][id[i][j + 1]];
 
-				uint32_t len = small->len[id[i][j]] + small->len[id[i][j + 1]];
+				uint32_t both = small->len[id[i][j]] + small->len[id[i][j + 1]];
 
-				if (times > best && len <= SMALL_BYTES_MAX) {
+				if (times > best && both <= SMALL_BYTES_MAX) {
 					best = times;
 					left = id[i][j];
 					right = id[i][j + 1];
