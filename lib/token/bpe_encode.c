@@ -96,6 +96,8 @@ static enum ds_status encode_stretch(struct ds_bpe_encoder *enc, struct ds_stret
 		if (*n_ret)
 			return DS_OK;
 	}
+	if (linear(enc) && bpe->total)
+		return ds_bpe_windows(bpe, &enc->scratch, text, at, n_ret, err);
 	if (linear(enc))
 		return ds_bpe_search(bpe, &enc->scratch, text, at, n_ret, err);
 	if (text.n <= DS_BPE_SHORT)

@@ -60,6 +60,10 @@ enum ds_status ds_bpe_merge_heap(const struct ds_bpe *bpe, struct ds_bpe_scratch
 enum ds_status ds_bpe_search(const struct ds_bpe *bpe, struct ds_bpe_scratch *scratch,
 			     struct ds_stretch text, size_t at, size_t *n_ret, struct ds_err *err);
 
+/* The same by guessing; of a vocabulary that holds every byte. */
+enum ds_status ds_bpe_windows(const struct ds_bpe *bpe, struct ds_bpe_scratch *scratch,
+			      struct ds_stretch text, size_t at, size_t *n_ret,
+			      struct ds_err *err);
 /* The first place in the stretch that no token of its encoding can lie across, by the bytes around
  * it alone; text.n: none.  For proper vocabularies. */
 size_t ds_bpe_seam(const struct ds_bpe_order *order, struct ds_stretch text);

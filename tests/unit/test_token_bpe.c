@@ -136,7 +136,7 @@ START_TEST(ways_agree)
 	if (_i % 3 == SMALL_TRAINED)
 		ck_assert(order->proper);
 	for (int i = 0; i < 200; i++) {
-		size_t n = small_text(f.small, text, 40), n_want, n_got = 0;
+		size_t n = small_text(f.small, text, i % 2 ? 40 : DS_BPE_SHORT), n_want, n_got = 0;
 		struct ds_stretch stretch = {text, n, text + sizeof text};
 
 		if (!n)
@@ -151,6 +151,9 @@ START_TEST(ways_agree)
 		if (!order->proper)
 			continue;
 		ds_bpe_search(f.bpe, &scratch, stretch, 0, &n_got, NULL);
+		ck_assert_uint_eq(n_got, n_want);
+		ck_assert_mem_eq(scratch.id, want, n_want * 4);
+		ds_bpe_windows(f.bpe, &scratch, stretch, 0, &n_got, NULL);
 		ck_assert_uint_eq(n_got, n_want);
 		ck_assert_mem_eq(scratch.id, want, n_want * 4);
 		seams_between_tokens(&f, order, text, n, want);
