@@ -312,7 +312,6 @@ enum ds_status ds_student_make(struct ds_student *student, const struct ds_model
 			       struct ds_err *err)
 {
 	struct make m = {
-
 		.tok = ds_model_tokenizer(teacher),
 		.options = options,
 		.wide = ds_model_dims(teacher),
