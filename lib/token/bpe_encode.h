@@ -8,7 +8,8 @@
 #include "token/pretok.h"
 
 #define DS_BPE_SHORT 48 /* symbols that ds_bpe_merge_short() takes */
-#define DS_BPE_FEW 16	/* symbols that ds_bpe_merge_few() takes */
+#define DS_FEW_BITS 5
+#define DS_BPE_FEW (1 << DS_FEW_BITS) /* symbols that ds_bpe_merge_few() takes */
 
 /* A stretch of symbols: bytes of text between which nothing but merges stands. */
 struct ds_stretch {

@@ -185,12 +185,6 @@ enum ds_status ds_bpe_search(const struct ds_bpe *bpe, struct ds_bpe_scratch *sc
 	return DS_OK;
 }
 
-/* Tokens of a window of m that are kept when more text follows: the last ones may lack bytes. */
-static size_t window_keep(size_t m)
-{
-	return m > 2 ? m - 2 : 1;
-}
-
 enum ds_status ds_bpe_windows(const struct ds_bpe *bpe, struct ds_bpe_scratch *scratch,
 			      struct ds_stretch text, size_t at, size_t *n_ret,
 			      struct ds_err *err)
@@ -221,7 +215,7 @@ enum ds_status ds_bpe_windows(const struct ds_bpe *bpe, struct ds_bpe_scratch *s
 				continue;
 			}
 		}
-		keep = window.n == left ? m : window_keep(m);
+		keep = window.n == left || m == 1 ? m : m - 1; /* the last may lack bytes */
 		for (; keep; keep--)
 			pos += ds_token_len(bpe, id[n++]);
 	}
