@@ -177,23 +177,34 @@ static enum ds_status load_bpe(struct ds_tokenizer *tok, const struct ds_gguf *g
 		.flags = DS_BPE_BYTE_ENCODED,
 		.unk = tok->special[DS_UNK],
 	};
-	struct ds_str pre;
+	struct ds_str pre, model;
 
 	tok->family = DS_FAMILY_BPE;
+	DS_TRY(ds_gguf_str(gguf, "tokenizer.ggml.model", &model, err));
+	if (ds_str_is(model,
+		      "gemma4")) { /* merges over text with U+2581 for spaces, no byte alphabet */
+		source.flags = 0;
+		tok->meta = true;
+		tok->norm.step[tok->norm.n++] = (struct ds_norm_step){
+			.kind = DS_NORM_REPLACE, .a = {" ", 1}, .b = {"\xE2\x96\x81", 3}};
+	}
 	DS_TRY(ds_gguf_array(gguf, "tokenizer.ggml.merges", DS_GGUF_STRING, &merges, err));
 	source.merge = (struct ds_bpe_strings){.n = merges->n, .packed = merges->data};
-	if (!ds_gguf_find(gguf, "tokenizer.ggml.pre"))
+	if (tok->meta)
+		pre = model; /* the only way to split, which files need not name */
+	else if (!ds_gguf_find(gguf, "tokenizer.ggml.pre"))
 		return ds_fail_at(err, DS_EUNSUPPORTED, gguf->path, DS_NO_OFFSET,
 				  "key tokenizer.ggml.pre is missing: how text is split before "
 				  "merging is not known (convert the model anew)");
-	DS_TRY(ds_gguf_str(gguf, "tokenizer.ggml.pre", &pre, err));
+	else
+		DS_TRY(ds_gguf_str(gguf, "tokenizer.ggml.pre", &pre, err));
 	DS_TRY(ds_pretok_named(&tok->pre, pre.s, pre.len, err));
 	if (named(pre, ignore_merges))
 		source.flags |= DS_BPE_IGNORE_MERGES;
 	if (named(pre, composes))
 		tok->norm.step[tok->norm.n++].kind = DS_NORM_NFC;
 	DS_TRY(ds_bpe_build(&tok->bpe, &source, err));
-	return read_affix(tok, gguf, named(pre, adds_bos), named(pre, adds_sep), err);
+	return read_affix(tok, gguf, tok->meta || named(pre, adds_bos), named(pre, adds_sep), err);
 }
 
 /* Phi-3's special tokens take the white space after them; files do not say so. */
@@ -300,11 +311,11 @@ enum ds_status ds_vocab_from_gguf(struct ds_tokenizer *tok, const struct ds_gguf
 	tok->id = fingerprint(gguf);
 	if (ds_str_is(model, "bert"))
 		return load_wordpiece(tok, gguf, tokens, err);
-	if (ds_str_is(model, "gpt2"))
+	if (ds_str_is(model, "gpt2") || ds_str_is(model, "gemma4"))
 		return load_bpe(tok, gguf, tokens, types, err);
 	if (ds_str_is(model, "llama"))
 		return load_spm(tok, gguf, tokens, types, err);
 	return ds_fail_at(err, DS_EUNSUPPORTED, gguf->path, DS_NO_OFFSET,
-			  "tokenizer.ggml.model is \"%.*s\": gpt2, llama or bert expected",
+			  "tokenizer.ggml.model is \"%.*s\": gpt2, gemma4, llama or bert expected",
 			  model.len > 64 ? 64 : (int)model.len, model.s);
 }
