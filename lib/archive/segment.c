@@ -120,7 +120,8 @@ static enum ds_status put_extent(const struct ds_archive_writer *w, const struct
 	DS_TRY(ds_varint_put(table, e->passages, err));
 	if (e->flags & DS_EXTENT_BEGIN) {
 		DS_TRY(ds_varint_put(table, e->name_len, err));
-		DS_TRY(ds_buf_append(table, w->names.data + e->name, e->name_len, err));
+		if (e->name_len)
+			DS_TRY(ds_buf_append(table, w->names.data + e->name, e->name_len, err));
 		DS_TRY(ds_varint_put(table, ds_zigzag(e->mtime_ns), err));
 		DS_TRY(ds_varint_put(table, e->mode, err));
 	}
