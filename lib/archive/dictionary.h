@@ -11,7 +11,7 @@
 #include "base/mem.h"
 
 /*
- * Append to dictionary about n / 16 bytes of text: pieces that hold most of what occurs again
+ * Append to dictionary about n / 8 bytes of text: pieces that hold most of what occurs again
  * elsewhere, the whole text being represented evenly.  Nothing when n is too small for a dictionary
  * to pay.
  */
