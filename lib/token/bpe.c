@@ -57,7 +57,8 @@ static ptrdiff_t decode(const struct alphabet *abc, struct ds_str s, uint8_t *ou
 			b = abc->one[c];
 			i++;
 		} else {
-			if (c < 0xC2 || c > 0xC5 || i + 1 == s.len)
+			if (c < 0xC2 || c > 0xC5 || i + 1 == s.len ||
+			    ((uint8_t)s.s[i + 1] & 0xC0) != 0x80)
 				return -1;
 			b = abc->two[c * 256 + (uint8_t)s.s[i + 1] - 0xC280];
 			i += 2;
