@@ -102,6 +102,8 @@ static const char *const starter[] = {
 #undef M
 #undef N
 
+#define ABBREV_BYTES_MAX 8 /* of the longest one above */
+
 struct key {
 	const char *word;
 	size_t n, skip; /* skip: bytes before the word in a table entry */
@@ -126,8 +128,10 @@ static const char *find(const struct key *k, const char *const *table, size_t n)
 enum ds_abbrev ds_abbrev_find(const char *word, size_t n)
 {
 	struct key k = {word, n, 1};
-	const char *found = find(&k, abbrev, sizeof abbrev / sizeof *abbrev);
+	const char *found = NULL;
 
+	if (n <= ABBREV_BYTES_MAX)
+		found = find(&k, abbrev, sizeof abbrev / sizeof *abbrev);
 	return found ? (enum ds_abbrev) * found : DS_ABBREV_NONE;
 }
 

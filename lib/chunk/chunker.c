@@ -251,7 +251,7 @@ static enum ds_status find_reach(struct ds_chunker *c, struct span *s, struct ds
 {
 	struct ds_reach r = {c->start, c->limit, c->start + c->bytes_max, 0, 0, false};
 	uint64_t step = 1, end, more;
-	bool ok;
+	bool ok, to_the_brim;
 
 	if (r.bound > c->horizon)
 		r.bound = c->horizon;
@@ -263,8 +263,10 @@ static enum ds_status find_reach(struct ds_chunker *c, struct span *s, struct ds
 			break;
 		end = align(c, end - c->start > step ? end - step : c->start, c->start);
 	}
-	/* and on while more fits: blanks may be no tokens, so the steps grow */
-	for (step = 1; step && end < r.bound && (!r.hard || end <= c->covered);) {
+	/* and on while more fits, where that matters: blanks may be no tokens, so the steps grow */
+	to_the_brim = end <= c->covered ||
+		      (!r.hard && (c->at_end || c->options.boundary == DS_BOUNDARY_NONE));
+	for (step = 1; step && to_the_brim && end < r.bound;) {
 		more = align(c, end + step < r.bound ? end + step : r.bound, end);
 		if (more == end)
 			more = next_char(c, end);
