@@ -51,7 +51,7 @@ enum ds_status ds_bpe_merge_short(const struct ds_bpe *bpe, struct ds_bpe_scratc
 
 /* --- a few symbols ------------------------------------------------------------------------- */
 
-/* A pair is rank << 5 | index of the left symbol, so that the least is the one to merge. */
+/* A pair is its rank above the index of its left symbol: the least is the one to merge. */
 struct few {
 	uint32_t id[DS_BPE_FEW];
 	uint32_t pair[DS_BPE_FEW]; /* NONE: does not merge, or is gone */
@@ -63,7 +63,7 @@ struct few {
 
 static inline uint32_t few_pair(uint32_t rank, unsigned i)
 {
-	return rank == DS_NO_RANK ? NONE : rank << 5 | i;
+	return rank == DS_NO_RANK ? NONE : rank << DS_FEW_BITS | i;
 }
 
 static enum ds_status merge_few(const struct ds_bpe *bpe, struct few *few,
@@ -84,9 +84,9 @@ static enum ds_status merge_few(const struct ds_bpe *bpe, struct few *few,
 			best = few->pair[k] < best ? few->pair[k] : best;
 		if (best == NONE)
 			break;
-		i = best & 31;
+		i = best & (DS_BPE_FEW - 1);
 		j = few->next[i];
-		few->id[i] = bpe->result[best >> 5];
+		few->id[i] = bpe->result[best >> DS_FEW_BITS];
 		few->pair[j] = few->pair[i] = NONE;
 		few->next[i] = few->next[j];
 		if (few->next[i] < few->n) {
