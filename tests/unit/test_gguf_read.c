@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "gguf/gguf.h"
 #include "gguf/types.h"
+#include "token/token.h"
 
 #define CORPUS "tests/fuzz/corpus/fuzz_gguf/"
 
@@ -34,7 +35,14 @@ START_TEST(corpus)
 			ds_gguf_close(&gguf);
 			continue;
 		}
-		ck_assert_msg(st != DS_OK, "%s is accepted", path);
+		if (st == DS_OK) { /* a sound file; what is wrong is its vocabulary */
+			struct ds_tokenizer *tok;
+
+			ck_assert_msg(ds_tokenizer_open_gguf(&tok, &gguf, &err) != DS_OK,
+				      "%s is accepted", path);
+			ds_gguf_close(&gguf);
+			continue;
+		}
 		ck_assert_str_eq(err.path, path);
 		ck_assert_msg(err.offset != DS_NO_OFFSET, "%s: no offset", path);
 		ck_assert(err.message[0] != 0);
