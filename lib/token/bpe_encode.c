@@ -96,7 +96,8 @@ static enum ds_status encode_stretch(struct ds_bpe_encoder *enc, struct ds_stret
 		if (*n_ret)
 			return DS_OK;
 	}
-	if (linear(enc) && bpe->total)
+	/* runs of one byte are of tokens too long for windows */
+	if (linear(enc) && bpe->total && memcmp(text.p, text.p + 1, text.n < 16 ? text.n - 1 : 15))
 		return ds_bpe_windows(bpe, &enc->scratch, text, at, n_ret, err);
 	if (linear(enc))
 		return ds_bpe_search(bpe, &enc->scratch, text, at, n_ret, err);
