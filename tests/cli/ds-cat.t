@@ -80,7 +80,7 @@ $ { cat v.npy; printf x; } | ds-cat
 ! ds-cat: (stdin): byte 144: bytes follow the last row, the end was expected
 >*
 ? 1
-$ head -c 140 v.npy | ds-cat --format jsonl | grep -c '"end"'
+$ head -c 140 v.npy | ds-cat --format jsonl | grep -c '"type":"end"'
 ! ds-cat: (stdin): byte 140: input ends within a row: 4 more bytes were expected
 > 0
 ? 1

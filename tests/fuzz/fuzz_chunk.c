@@ -46,7 +46,7 @@ static uint64_t chunk_text(struct ds_chunker *c, struct ds_encoder *enc, struct 
 			return 0;
 		at += n;
 		while ((st = ds_chunker_next(c, &f, NULL)) == DS_OK) {
-			if (ds_encode_count(enc, f.text, (size_t)(f.end - f.start), 0, &tokens,
+			if (ds_encode_count(enc, f.text, (f.end - f.start), 0, &tokens,
 					    NULL))
 				abort();
 			if (f.tokens != tokens || tokens > o->size_tokens ||
