@@ -10,6 +10,7 @@
 #include "base/utf8.h"
 #include "token/token.h"
 
+#define LEADS 256
 #define ADDED_BYTES_MAX 1024 /* bounds the look-back of a cut and the walk at one place */
 
 /* A trie whose children are linked lists; node 0 is the root, whose children are in first[]. */
@@ -28,6 +29,7 @@ struct ds_added {
 	size_t bytes_max;
 	unsigned flags; /* of all tokens together */
 	int plain;	/* some are found without being asked for */
+	int lead;	/* the byte they all begin with, LEADS where it is not one */
 };
 
 enum ds_status ds_added_new(struct ds_added **added_ret, struct ds_err *err)
@@ -37,6 +39,7 @@ enum ds_status ds_added_new(struct ds_added **added_ret, struct ds_err *err)
 	if (!added)
 		return ds_fail_nomem(err, sizeof *added);
 	added->n = 1;
+	added->lead = -1;
 	*added_ret = added;
 	return DS_OK;
 }
@@ -71,6 +74,7 @@ static enum ds_status add_child(struct ds_added *added, uint32_t node, uint8_t b
 	added->node[c] = (struct node){.id = DS_NO_TOKEN, .byte = byte};
 	if (node == 0) {
 		added->first[byte] = c;
+		added->lead = added->lead < 0 ? byte : LEADS;
 	} else {
 		added->node[c].sibling = added->node[node].child;
 		added->node[node].child = c;
@@ -233,8 +237,15 @@ int ds_added_search(const struct ds_added *added, const uint8_t *text, size_t n,
 		uint32_t node;
 		size_t end;
 
-		if (!added->first[text[at]])
+		if (added->lead < LEADS) {
+			const uint8_t *p = memchr(text + at, added->lead, n - at);
+
+			if (!p)
+				return 0;
+			at = (size_t)(p - text);
+		} else if (!added->first[text[at]]) {
 			continue;
+		}
 		node = match_at(added, text, n, at, special, &end);
 		if (!node)
 			continue;
