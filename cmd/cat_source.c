@@ -144,17 +144,14 @@ static enum ds_status source_json(struct cli *cli, struct ds_in *in, struct cat_
 static struct ds_document describe(const struct ds_in *in, bool is_text)
 {
 	struct ds_document d = {.name = "", .size = DS_SIZE_UNKNOWN};
-	struct stat st;
 
 	if (in->fd > 2) {
 		d.name = in->name;
 		d.name_len = strlen(in->name);
 	}
-	if (fstat(in->fd, &st) == 0 && S_ISREG(st.st_mode)) {
-		d.mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-		d.mode = st.st_mode & 07777;
-		d.size = is_text ? (uint64_t)st.st_size : DS_SIZE_UNKNOWN;
-	}
+	ds_document_stat(&d, in->fd);
+	if (!is_text)
+		d.size = DS_SIZE_UNKNOWN;
 	return d;
 }
 

@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <xxhash.h>
 
 #include "base/paths.h"
@@ -165,16 +164,12 @@ static enum ds_status chunk_plain(struct chunk *c, struct ds_in *in, const char 
 {
 	struct ds_document d = {.name = path, .name_len = strlen(path), .size = DS_SIZE_UNKNOWN};
 	static uint8_t bytes[PUSH_BYTES];
-	struct stat st;
 	size_t n;
 
 	if (strcmp(path, "-") == 0)
 		d.name_len = 0;
-	if (d.name_len && fstat(in->fd, &st) == 0 && S_ISREG(st.st_mode)) {
-		d.size = (uint64_t)st.st_size;
-		d.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
-		d.mode = st.st_mode & 07777;
-	}
+	if (d.name_len)
+		ds_document_stat(&d, in->fd);
 	DS_TRY(begin(c, &d, err));
 	for (;;) {
 		DS_TRY(ds_in_read(in, bytes, sizeof bytes, &n, err));

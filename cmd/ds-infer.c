@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <xxhash.h>
 
 #include "base/decimal.h"
@@ -356,16 +355,10 @@ static enum ds_status embed_plain(struct infer *in, struct ds_in *input, const c
 	struct plain plain = {.in = in};
 	struct ds_buf buf = {0};
 	enum ds_status st;
-	struct stat file;
 
 	XXH3_64bits_reset(&plain.hash);
 	p.document.name_len = strlen(name);
-	if (fstat(input->fd, &file) == 0 && S_ISREG(file.st_mode)) {
-		p.document.size = (uint64_t)file.st_size;
-		p.document.mtime_ns =
-			file.st_mtim.tv_sec * INT64_C(1000000000) + file.st_mtim.tv_nsec;
-		p.document.mode = file.st_mode & 07777;
-	}
+	ds_document_stat(&p.document, input->fd);
 	DS_TRY(queue(in, p, name, p.document.name_len, err));
 	st = plain_read(&plain, input, &buf, err);
 	ds_buf_fini(&buf);

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <xxhash.h>
 
 #include "base/paths.h"
@@ -257,15 +256,12 @@ static struct ds_document describe(const struct ds_in *in, const char *path)
 		.name_len = named ? strlen(path) : 0,
 		.size = DS_SIZE_UNKNOWN,
 	};
-	struct stat st;
 
 	if (d.name_len > DS_FRAME_NAME_MAX)
 		d.name_len = DS_FRAME_NAME_MAX;
-	if (fstat(in->fd, &st) == 0 && S_ISREG(st.st_mode)) {
-		d.size = named ? (uint64_t)st.st_size : DS_SIZE_UNKNOWN;
-		d.mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-		d.mode = st.st_mode & 07777;
-	}
+	ds_document_stat(&d, in->fd);
+	if (!named)
+		d.size = DS_SIZE_UNKNOWN;
 	return d;
 }
 

@@ -141,6 +141,8 @@ struct ds_document {
 	int64_t mtime_ns; /* since 1970, 0 when unknown */
 	uint32_t mode;	  /* permission bits, 0 when unknown */
 };
+/* Set size, time and mode from an open file; a pipe or device leaves them as they are. */
+void ds_document_stat(struct ds_document *d, int fd);
 enum ds_status ds_document_put(struct ds_frame_writer *w, uint64_t document,
 			       const struct ds_document *d, struct ds_err *err);
 enum ds_status ds_document_get(const struct ds_frame *f, struct ds_document *d_ret,

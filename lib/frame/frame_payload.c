@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cursor.h"
 #include "base/half.h"
@@ -477,4 +478,15 @@ enum ds_status ds_payload_get(const struct ds_frame *f, union ds_payload *payloa
 	default:
 		return DS_OK;
 	}
+}
+
+void ds_document_stat(struct ds_document *d, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+		return;
+	d->size = (uint64_t)st.st_size;
+	d->mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+	d->mode = st.st_mode & 07777;
 }
