@@ -1,0 +1,43 @@
+/*
+ * kv.h - keys and values of one sequence, in pages of 64 tokens
+ *
+ * A page holds one layer's and one KV head's tokens [64 p, 64 p + 64) as f16: keys transposed,
+ * [dim_k / 16 groups ...] in the layout of the attention kernels, so that nothing is repacked.
+ * Slots not yet written are zero.
+ */
+#ifndef DS_KV_KV_H
+#define DS_KV_KV_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "kern/kern.h"
+
+#define DS_KV_PAGE 64 /* tokens */
+
+struct ds_kv_shape {
+	uint32_t n_layer, n_head; /* KV heads */
+	uint32_t dim_k, dim_v;	  /* of a head; multiples of 16 */
+	uint32_t n_context;	  /* tokens at most */
+};
+
+struct ds_kv;
+
+/* Pages are taken as the sequence grows; DS_ENOMEM then comes from ds_kv_reserve(). */
+enum ds_status ds_kv_new(struct ds_kv **kv_ret, const struct ds_kv_shape *shape,
+			 struct ds_err *err);
+void ds_kv_free(struct ds_kv *kv);
+/* Bytes of n tokens. */
+size_t ds_kv_bytes(const struct ds_kv_shape *shape, size_t n);
+/* Make room for n tokens in all; DS_ELIMIT beyond n_context. */
+enum ds_status ds_kv_reserve(struct ds_kv *kv, size_t n, struct ds_err *err);
+/* Token pos of a layer: keys [n_head][dim_k], values [n_head][dim_v], rounded to f16.  Different
+ * positions may be put by different threads. */
+void ds_kv_put(struct ds_kv *kv, const struct ds_kern *kern, uint32_t layer, size_t pos,
+	       const float *keys, const float *values);
+/* Forget what lies at and after token n. */
+void ds_kv_truncate(struct ds_kv *kv, size_t n);
+
+#endif

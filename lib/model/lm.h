@@ -1,0 +1,61 @@
+/*
+ * lm.h - language models: reading tokens, logits
+ *
+ * A model is immutable and may serve many sessions; a session is one sequence with its keys and
+ * values, and belongs to one caller (its pool works for it).  Logits of a token have the same
+ * bytes for every thread count, every split of the sequence into calls, and every instruction set.
+ *
+ *	ds_session_new(&s, model, pool, &options, &err);
+ *	ds_session_read(s, ids, n, 1, &err);		// prompt; 1: the last token's logits
+ *	ds_session_logits(s, 0, 1, logits, &err);	// of the wanted tokens, oldest first
+ */
+#ifndef DS_MODEL_LM_H
+#define DS_MODEL_LM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/pool.h"
+#include "model/model.h"
+
+/* Whether the model is a language model (architectures llama, qwen2, gemma3, deepseek2). */
+bool ds_model_is_lm(const struct ds_model *model);
+/* The template text of tokenizer.chat_template, or NULL; *len_ret bytes. */
+const char *ds_model_chat_template(const struct ds_model *model, size_t *len_ret);
+uint32_t ds_model_vocab(const struct ds_model *model); /* logits of a token */
+
+struct ds_session_options {
+	uint32_t context; /* tokens at most; 0: what the model was trained for */
+	uint32_t batch;	  /* tokens of a pass through the layers at most; 0: 512 */
+};
+
+struct ds_session;
+/* DS_EINVAL when the model is not a language model; DS_ELIMIT for a context beyond the model's. */
+enum ds_status ds_session_new(struct ds_session **session_ret, const struct ds_model *model,
+			      struct ds_pool *pool, const struct ds_session_options *options,
+			      struct ds_err *err);
+void ds_session_free(struct ds_session *session);
+size_t ds_session_tokens(const struct ds_session *session); /* read so far */
+size_t ds_session_context(const struct ds_session *session);
+/* Bytes of keys, values and scratch memory at the full context. */
+uint64_t ds_session_bytes(const struct ds_session *session);
+
+/*
+ * Read n tokens after those already there, in passes of at most options.batch; n_want of the last
+ * ones (at most batch) keep their final states.  DS_ELIMIT when the context is exceeded (nothing
+ * is read then), DS_EINVAL for an id out of range, DS_EFORMAT when states are not finite.
+ */
+enum ds_status ds_session_read(struct ds_session *session, const uint32_t *id, size_t n,
+			       size_t n_want, struct ds_err *err);
+/* Final states (after the output norm) of the wanted tokens of the last read: [n_embd] of token i;
+ * ds_model_dims() values. */
+const float *ds_session_state(const struct ds_session *session, size_t i);
+/* Logits of n of the wanted tokens, from token first on, into out [n][vocab]. */
+enum ds_status ds_session_logits(struct ds_session *session, size_t first, size_t n, float *out,
+				 struct ds_err *err);
+/* Keep the first n tokens only. */
+void ds_session_truncate(struct ds_session *session, size_t n);
+
+#endif
