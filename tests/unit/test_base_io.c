@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -243,6 +244,36 @@ START_TEST(test_pool)
 }
 END_TEST
 
+static void slow_item(void *arg, size_t index, unsigned thread)
+{
+	if (index % 5 == 0)
+		usleep(300);
+	count_item(arg, index, thread);
+}
+
+/* Workers and caller long since parked are woken, and a parked pool takes no CPU. */
+START_TEST(test_pool_parks)
+{
+	struct tally *t = calloc(1, sizeof *t);
+	struct ds_pool *pool;
+	struct ds_err err;
+	clock_t before;
+
+	ck_assert_int_eq(ds_pool_new(&pool, 3, &err), DS_OK);
+	for (int round = 0; round < 20; round++) {
+		ds_pool_run(pool, 10, round % 2 ? slow_item : count_item, t);
+		usleep(1000);
+	}
+	for (int i = 0; i < 10; i++)
+		ck_assert_int_eq(t->seen[i], 20);
+	before = clock();
+	usleep(50000);
+	ck_assert_int_lt(clock() - before, CLOCKS_PER_SEC / 100);
+	ds_pool_free(pool);
+	free(t);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("base_io");
@@ -260,6 +291,7 @@ int main(void)
 	tcase_add_test(tc, test_limits_and_maps);
 	tcase_add_test(tc, test_spill);
 	tcase_add_loop_test(pool, test_pool, 0, 4);
+	tcase_add_test(pool, test_pool_parks);
 	suite_add_tcase(suite, tc);
 	suite_add_tcase(suite, pool);
 	srunner_run_all(runner, CK_NORMAL);
