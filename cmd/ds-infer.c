@@ -1,31 +1,10 @@
 /*
- * ds-infer.c - run a model over what comes in: embed
- *
- * Frames: everything passes through, and an embedding follows each chunk.  Plain files: each is one
- * text, or one a line.  Chunks are collected into batches for the thread pool; order is kept and
- * memory does not grow with the input.
+ * ds-infer.c - run a model over what comes in: the options, and which task they start
  */
-#define XXH_STATIC_LINKING_ONLY /* the hash state lives on the stack */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <xxhash.h>
 
-#include "base/decimal.h"
-#include "cli.h"
-#include "frame/frame.h"
-#include "frame/json.h"
+#include "infer.h"
 #include "kern/kern.h"
-#include "model/model.h"
-#include "quant/quant.h"
-
-/* A batch ends at so many texts or bytes. */
-#define BATCH_TEXTS 256
-#define BATCH_BYTES ((size_t)1 << 20)
-/* or when a frame arrives so long after the batch before: a slow producer's chunks do not wait. */
-#define BATCH_SECONDS 0.2
-/* A plain text is held in memory whole. */
-#define TEXT_BYTES_MAX ((size_t)256 << 20)
 
 enum { OPT_LINES = CLI_LONG, OPT_TYPE };
 
@@ -48,422 +27,54 @@ static const char examples[] =
 	"  ds-chunk report.txt | ds-infer -t embed | ds-compress -o report.dsz\n"
 	"  ds-infer -t embed --lines --format jsonl questions.txt\n";
 
-/* A frame of the batch; parts of bytes are offsets into it until the batch is written. */
-struct pending {
-	uint8_t type;
-	uint64_t user;	/* document number of a user frame */
-	size_t at, len; /* in bytes: payload, name of a document, text of a chunk */
-	union {
-		struct ds_document document;
-		struct ds_document_end end;
-		struct ds_chunk_frame chunk;
-	};
-};
-
-struct infer {
-	struct cli cli;
-	bool task, lines;
-	enum ds_vector_type type;
-	enum cli_format format;
-	struct ds_pool *pool;
-	struct ds_model *model;
-	struct ds_embedder *emb;
-	struct ds_out out;
-	struct ds_frame_writer writer;
-	uint64_t documents; /* begun in the output */
-	struct ds_buf name; /* of the document being written */
-	/* the batch */
-	struct pending *queue;
-	size_t n_queue, cap_queue, n_texts;
-	double flushed; /* time of the batch before */
-	struct ds_buf bytes;
-	struct ds_part *texts; /* [BATCH_TEXTS] */
-	float *vectors;	       /* [BATCH_TEXTS][dims] */
-	void *values;	       /* [dims] one vector as it is written */
-	float *floats;	       /* [dims] */
-	struct ds_buf line;
-	uint64_t input_bytes, n_embedded;
-};
-
 static void on_option(struct cli *cli, int key, const char *arg)
 {
 	static const char *const tasks[] = {"embed", NULL};
 	static const char *const types[] = {"f32", "f16", "i8", NULL};
-	struct infer *in = cli->user;
+	struct infer *cmd = cli->user;
 
 	switch (key) {
 	case 't':
 		cli_choice(cli, arg, "-t", tasks);
-		in->task = true;
+		cmd->task = infer_embed;
 		break;
 	case OPT_LINES:
-		in->lines = true;
+		cmd->lines = true;
 		break;
 	case OPT_TYPE:
-		in->type = (enum ds_vector_type)cli_choice(cli, arg, "--type", types);
+		cmd->type = (enum ds_vector_type)cli_choice(cli, arg, "--type", types);
 		break;
 	}
 }
 
-/* One vector as --type says, into in->values. */
-static void convert(struct infer *in, const float *vector, struct ds_embedding_frame *e)
-{
-	uint32_t dims = ds_model_dims(in->model);
-	float max = 0;
-
-	e->dims = dims;
-	e->type = (uint8_t)in->type;
-	e->scale = 1;
-	e->data = in->values;
-	for (uint32_t i = 0; i < dims; i++)
-		max = vector[i] > max ? vector[i] : -vector[i] > max ? -vector[i] : max;
-	e->normalised = max > 0;
-	if (in->type == DS_VECTOR_F32) {
-		memcpy(in->values, vector, dims * sizeof *vector);
-	} else if (in->type == DS_VECTOR_F16) {
-		for (uint32_t i = 0; i < dims; i++)
-			((uint16_t *)in->values)[i] = ds_f32_to_f16(vector[i]);
-	} else {
-		float inverse = max > 0 ? 127 / max : 0;
-
-		e->scale = max > 0 ? max / 127 : 1;
-		for (uint32_t i = 0; i < dims; i++)
-			((int8_t *)in->values)[i] = (int8_t)__builtin_rintf(vector[i] * inverse);
-	}
-}
-
-static enum ds_status write_line(struct infer *in, const struct ds_embedding_frame *e,
-				 struct ds_err *err)
-{
-	const char *between = in->format == CLI_JSONL ? "," : " ";
-	char text[80];
-	int n;
-
-	in->line.len = 0;
-	if (in->format == CLI_JSONL) {
-		DS_TRY(ds_buf_append(&in->line, "{", 1, err));
-		DS_TRY(ds_json_string("doc", in->name.data, in->name.len, &in->line, err));
-		n = snprintf(text, sizeof text, ",\"start\":%llu,\"end\":%llu,\"embedding\":[",
-			     (unsigned long long)e->start, (unsigned long long)e->end);
-		DS_TRY(ds_buf_append(&in->line, text, (size_t)n, err));
-	}
-	/* as a reader of the frame gets them */
-	ds_embedding_f32(e, in->floats);
-	for (uint32_t i = 0; i < e->dims; i++) {
-		if (i)
-			DS_TRY(ds_buf_append(&in->line, between, 1, err));
-		DS_TRY(ds_buf_append(&in->line, text, ds_f32_text(in->floats[i], text), err));
-	}
-	if (in->format == CLI_JSONL)
-		DS_TRY(ds_buf_append(&in->line, "]}", 2, err));
-	DS_TRY(ds_buf_append(&in->line, "\n", 1, err));
-	return ds_out_write(&in->out, in->line.data, in->line.len, err);
-}
-
-static enum ds_status write_embedding(struct infer *in, const struct ds_chunk_frame *c,
-				      const float *vector, struct ds_err *err)
-{
-	struct ds_embedding_frame e = {.index = c->index,
-				       .start = c->start,
-				       .end = c->end,
-				       .model = ds_model_id(in->model)};
-
-	convert(in, vector, &e);
-	if (in->format != CLI_FRAMES)
-		return write_line(in, &e, err);
-	return ds_embedding_put(&in->writer, in->documents - 1, &e, err);
-}
-
-static enum ds_status write_frame(struct infer *in, struct pending *p, struct ds_err *err)
-{
-	const uint8_t *bytes = in->bytes.data + p->at;
-	struct ds_part part = {bytes, p->len};
-
-	switch (p->type) {
-	case DS_FRAME_DOCUMENT:
-		in->documents++;
-		in->name.len = 0;
-		DS_TRY(ds_buf_append(&in->name, bytes, p->len, err));
-		p->document.name = (const char *)bytes;
-		if (in->format != CLI_FRAMES)
-			return DS_OK;
-		return ds_document_put(&in->writer, in->documents - 1, &p->document, err);
-	case DS_FRAME_CHUNK:
-		p->chunk.text = bytes;
-		if (in->format != CLI_FRAMES)
-			return DS_OK;
-		return ds_chunk_put(&in->writer, in->documents - 1, &p->chunk, err);
-	case DS_FRAME_DOCUMENT_END:
-		if (in->format != CLI_FRAMES)
-			return DS_OK;
-		return ds_document_end_put(&in->writer, in->documents - 1, &p->end, err);
-	case DS_FRAME_HIT:
-		return ds_frame_write(&in->writer, p->type, 0, &part, 1, err);
-	default:
-		return ds_frame_write(&in->writer, p->type,
-				      p->type >= DS_FRAME_USER ? p->user : in->documents - 1, &part,
-				      1, err);
-	}
-}
-
-/* Embed the chunks of the batch and write it. */
-static enum ds_status flush(struct infer *in, struct ds_err *err)
-{
-	uint32_t dims = ds_model_dims(in->model);
-	size_t text = 0;
-
-	for (size_t i = 0; i < in->n_queue; i++)
-		if (in->queue[i].type == DS_FRAME_CHUNK)
-			in->texts[text++] = (struct ds_part){in->bytes.data + in->queue[i].at,
-							     in->queue[i].len};
-	DS_TRY(ds_embed(in->emb, in->texts, text, in->vectors, err));
-	in->n_embedded += text;
-	text = 0;
-	for (size_t i = 0; i < in->n_queue; i++) {
-		struct pending *p = &in->queue[i];
-
-		DS_TRY(write_frame(in, p, err));
-		if (p->type == DS_FRAME_CHUNK)
-			DS_TRY(write_embedding(in, &p->chunk, in->vectors + text++ * dims, err));
-	}
-	in->n_queue = in->n_texts = in->bytes.len = 0;
-	in->flushed = cli_seconds();
-	cli_progress(&in->cli, "embedding", in->input_bytes, 0);
-	return DS_OK;
-}
-
-/* Put a frame into the batch with bytes of its own. */
-static enum ds_status queue(struct infer *in, struct pending p, const void *bytes, size_t n,
-			    struct ds_err *err)
-{
-	DS_TRY(ds_grow(&in->queue, &in->cap_queue, in->n_queue + 1, sizeof *in->queue, err));
-	p.at = in->bytes.len;
-	p.len = n;
-	DS_TRY(ds_buf_append(&in->bytes, bytes, n, err));
-	in->queue[in->n_queue++] = p;
-	in->n_texts += p.type == DS_FRAME_CHUNK;
-	if (in->n_texts == BATCH_TEXTS || in->bytes.len >= BATCH_BYTES ||
-	    (in->n_texts && cli_seconds() - in->flushed > BATCH_SECONDS))
-		return flush(in, err);
-	return DS_OK;
-}
-
-static enum ds_status take_frame(struct infer *in, const struct ds_frame *f, struct ds_err *err)
-{
-	struct pending p = {.type = f->type, .user = f->document};
-
-	switch (f->type) {
-	case DS_FRAME_END:
-	case DS_FRAME_EMBEDDING: /* replaced by ours */
-		return DS_OK;
-	case DS_FRAME_DOCUMENT:
-		DS_TRY(ds_document_get(f, &p.document, err));
-		return queue(in, p, p.document.name, p.document.name_len, err);
-	case DS_FRAME_CHUNK:
-		DS_TRY(ds_chunk_get(f, &p.chunk, err));
-		return queue(in, p, p.chunk.text, p.chunk.end - p.chunk.start, err);
-	case DS_FRAME_DOCUMENT_END:
-		DS_TRY(ds_document_end_get(f, &p.end, err));
-		return queue(in, p, "", 0, err);
-	default:
-		if (in->format != CLI_FRAMES)
-			return DS_OK;
-		return queue(in, p, f->payload, f->payload_len, err);
-	}
-}
-
-static enum ds_status embed_frames(struct infer *in, struct ds_in *input, struct ds_err *err)
-{
-	struct ds_frame_reader reader;
-	struct ds_frame frame;
-	enum ds_status st;
-
-	ds_frame_reader_init(&reader, input);
-	while ((st = ds_frame_next(&reader, &frame, err)) == DS_OK) {
-		in->input_bytes += frame.payload_len;
-		st = take_frame(in, &frame, err);
-		if (st != DS_OK)
-			break;
-	}
-	ds_frame_reader_fini(&reader);
-	return st == DS_END ? DS_OK : st;
-}
-
-/* A plain text as a document of chunks that cover it. */
-struct plain {
-	struct infer *in;
-	uint64_t index, start;
-	XXH3_state_t hash;
-};
-
-static enum ds_status plain_chunk(struct plain *plain, const uint8_t *bytes, size_t n,
-				  enum ds_boundary_kind boundary, struct ds_err *err)
-{
-	struct pending p = {.type = DS_FRAME_CHUNK,
-			    .chunk = {.index = plain->index++,
-				      .start = plain->start,
-				      .end = plain->start + n,
-				      .boundary = (uint8_t)boundary}};
-
-	plain->start += n;
-	plain->in->input_bytes += n;
-	XXH3_64bits_update(&plain->hash, bytes, n);
-	return queue(plain->in, p, bytes, n, err);
-}
-
-/* Take the whole lines out of buf. */
-static enum ds_status plain_lines(struct plain *plain, struct ds_buf *buf, struct ds_err *err)
-{
-	size_t done = 0;
-	const uint8_t *end;
-
-	while (done < buf->len && (end = memchr(buf->data + done, '\n', buf->len - done))) {
-		size_t n = (size_t)(end - buf->data) + 1 - done;
-
-		DS_TRY(plain_chunk(plain, buf->data + done, n, DS_CUT_LINE, err));
-		done += n;
-	}
-	ds_buf_consume(buf, done);
-	return DS_OK;
-}
-
-static enum ds_status plain_read(struct plain *plain, struct ds_in *input, struct ds_buf *buf,
-				 struct ds_err *err)
-{
-	size_t got;
-
-	do {
-		DS_TRY(ds_buf_reserve(buf, 65536, err));
-		DS_TRY(ds_in_read(input, buf->data + buf->len, 65536, &got, err));
-		buf->len += got;
-		if (plain->in->lines)
-			DS_TRY(plain_lines(plain, buf, err));
-		if (buf->len > TEXT_BYTES_MAX)
-			return ds_fail_at(err, DS_ELIMIT, input->name, plain->start,
-					  "a text is longer than %zu bytes (ds-chunk cuts it)",
-					  TEXT_BYTES_MAX);
-	} while (got);
-	if (buf->len || !plain->in->lines)
-		return plain_chunk(plain, buf->data, buf->len, DS_CUT_END, err);
-	return DS_OK;
-}
-
-static enum ds_status embed_plain(struct infer *in, struct ds_in *input, const char *name,
-				  struct ds_err *err)
-{
-	struct pending p = {.type = DS_FRAME_DOCUMENT, .document = {.size = DS_SIZE_UNKNOWN}};
-	struct plain plain = {.in = in};
-	struct ds_buf buf = {0};
-	enum ds_status st;
-
-	XXH3_64bits_reset(&plain.hash);
-	p.document.name_len = strlen(name);
-	ds_document_stat(&p.document, input->fd);
-	DS_TRY(queue(in, p, name, p.document.name_len, err));
-	st = plain_read(&plain, input, &buf, err);
-	ds_buf_fini(&buf);
-	if (st != DS_OK)
-		return st;
-	p = (struct pending){.type = DS_FRAME_DOCUMENT_END,
-			     .end = {plain.start, XXH3_64bits_digest(&plain.hash)}};
-	return queue(in, p, "", 0, err);
-}
-
-/* One operand.  A failure before anything of it is in the batch leaves the others untouched. */
-static enum ds_status embed_input(struct infer *in, const char *path, struct ds_err *err)
-{
-	struct ds_in input;
-	enum ds_status st;
-	bool frames;
-
-	if (ds_in_open(&input, path, err) != DS_OK) {
-		cli_error(&in->cli, err);
-		return DS_OK;
-	}
-	input.tie = &in->out;
-	in->flushed = cli_seconds();
-	st = ds_frame_detect(&input, &frames, err);
-	if (st == DS_OK && frames)
-		st = embed_frames(in, &input, err);
-	else if (st == DS_OK)
-		st = embed_plain(in, &input, strcmp(path, "-") == 0 ? "" : path, err);
-	if (st != DS_OK)
-		ds_err_set_path(err, input.name);
-	ds_in_close(&input);
-	return st;
-}
-
-static enum ds_status run(struct infer *in, struct ds_err *err)
-{
-	const char *const standard[] = {"-"};
-	const char *const *operand = (const char *const *)in->cli.operand;
-	int n = in->cli.n_operand;
-
-	if (n == 0) {
-		operand = standard;
-		n = 1;
-	}
-	for (int i = 0; i < n; i++)
-		DS_TRY(embed_input(in, operand[i], err));
-	DS_TRY(flush(in, err));
-	if (in->format == CLI_FRAMES)
-		DS_TRY(ds_frame_write_end(&in->writer, err));
-	if (in->cli.status != CLI_DONE && in->cli.output)
-		return DS_OK; /* not all inputs were read: no file */
-	if (in->n_embedded == 0 && in->cli.status == CLI_DONE)
-		cli_warn(&in->cli, "no chunks in the input: nothing embedded (see ds-chunk)");
-	return ds_out_commit(&in->out, err);
-}
-
-static enum ds_status open_all(struct infer *in, struct ds_err *err)
+static enum ds_status open_model(struct infer *cmd, struct ds_err *err)
 {
 	double start = cli_seconds();
-	uint32_t dims;
 
-	DS_TRY(ds_model_open(&in->model, in->cli.model, err));
-	cli_stat_real(&in->cli, "load_ms", 1e3 * (cli_seconds() - start));
-	DS_TRY(ds_pool_new(&in->pool, in->cli.jobs, err));
-	DS_TRY(ds_embedder_new(&in->emb, in->model, in->pool, err));
-	dims = ds_model_dims(in->model);
-	in->texts = ds_alloc(BATCH_TEXTS, sizeof *in->texts);
-	in->vectors = ds_alloc((size_t)BATCH_TEXTS * dims, sizeof *in->vectors);
-	in->values = ds_alloc(dims, sizeof(float));
-	in->floats = ds_alloc(dims, sizeof *in->floats);
-	if (!in->texts || !in->vectors || !in->values || !in->floats)
-		return ds_fail_nomem(err, (size_t)BATCH_TEXTS * dims * sizeof *in->vectors);
-	cli_note(&in->cli, "model %s, kernels %s, %u threads", ds_model_describe(in->model),
-		 ds_model_kernels(in->model), ds_pool_threads(in->pool));
-	DS_TRY(ds_out_open(&in->out, in->cli.output, err));
-	ds_frame_writer_init(&in->writer, &in->out);
+	DS_TRY(ds_model_open(&cmd->model, cmd->cli.model, err));
+	cli_stat_real(&cmd->cli, "load_ms", 1e3 * (cli_seconds() - start));
+	DS_TRY(ds_pool_new(&cmd->pool, cmd->cli.jobs, err));
+	cli_note(&cmd->cli, "model %s, kernels %s, %u threads", ds_model_describe(cmd->model),
+		 ds_model_kernels(cmd->model), ds_pool_threads(cmd->pool));
+	cli_stat_u64(&cmd->cli, "threads", ds_pool_threads(cmd->pool));
+	cli_stat_text(&cmd->cli, "cpu", ds_model_kernels(cmd->model));
 	return DS_OK;
 }
 
-static void close_all(struct infer *in)
+enum ds_status infer_open_output(struct infer *cmd, struct ds_err *err)
 {
-	ds_out_abort(&in->out);
-	ds_frame_writer_fini(&in->writer);
-	ds_embedder_free(in->emb);
-	ds_pool_free(in->pool);
-	ds_model_close(in->model);
-	free(in->queue);
-	free(in->texts);
-	free(in->vectors);
-	free(in->values);
-	free(in->floats);
-	ds_buf_fini(&in->bytes);
-	ds_buf_fini(&in->line);
-	ds_buf_fini(&in->name);
+	DS_TRY(ds_out_open(&cmd->out, cmd->cli.output, err));
+	ds_frame_writer_init(&cmd->writer, &cmd->out);
+	return DS_OK;
 }
 
-static void add_stats(struct infer *in)
+static void close_all(struct infer *cmd)
 {
-	cli_stat_u64(&in->cli, "input_bytes", in->input_bytes);
-	cli_stat_u64(&in->cli, "texts", in->n_embedded);
-	if (!in->emb)
-		return;
-	cli_stat_u64(&in->cli, "prompt_tokens", ds_embedder_tokens(in->emb));
-	cli_stat_u64(&in->cli, "threads", ds_pool_threads(in->pool));
-	cli_stat_text(&in->cli, "cpu", ds_model_kernels(in->model));
+	cli_stat_u64(&cmd->cli, "input_bytes", cmd->input_bytes);
+	ds_out_abort(&cmd->out);
+	ds_frame_writer_fini(&cmd->writer);
+	ds_pool_free(cmd->pool);
+	ds_model_close(cmd->model);
 }
 
 static const char *kernels(char *text, size_t size)
@@ -478,11 +89,11 @@ static const char *kernels(char *text, size_t size)
 
 int main(int argc, char **argv)
 {
-	struct infer in = {.out.fd = -1, .out.slot = -1};
+	struct infer cmd = {.out.fd = -1, .out.slot = -1};
 	char note[40];
 	struct ds_err err;
 
-	in.cli = (struct cli){
+	cmd.cli = (struct cli){
 		.name = "ds-infer",
 		.synopsis = "-t TASK [OPTION]... [FILE]...",
 		.summary = "run a model over documents: embed chunks or texts",
@@ -490,17 +101,16 @@ int main(int argc, char **argv)
 		.options = options,
 		.version_note = kernels(note, sizeof note),
 		.on_option = on_option,
-		.user = &in,
+		.user = &cmd,
 	};
-	cli_parse(&in.cli, argc, argv);
-	if (!in.task)
-		cli_usage(&in.cli, "no task: -t embed expected");
-	cli_refuse_terminal(&in.cli);
-	cli_refuse_overwrite(&in.cli);
-	in.format = cli_format_for_output(&in.cli);
-	if (open_all(&in, &err) != DS_OK || run(&in, &err) != DS_OK)
-		cli_error(&in.cli, &err);
-	add_stats(&in);
-	close_all(&in);
-	return cli_finish(&in.cli);
+	cli_parse(&cmd.cli, argc, argv);
+	if (!cmd.task)
+		cli_usage(&cmd.cli, "no task: -t embed expected");
+	cli_refuse_terminal(&cmd.cli);
+	cli_refuse_overwrite(&cmd.cli);
+	cmd.format = cli_format_for_output(&cmd.cli);
+	if (open_model(&cmd, &err) != DS_OK || cmd.task(&cmd, &err) != DS_OK)
+		cli_error(&cmd.cli, &err);
+	close_all(&cmd);
+	return cli_finish(&cmd.cli);
 }
