@@ -28,7 +28,7 @@ struct slot {
 
 struct ds_spm {
 	size_t n;
-	struct ds_str *token; /* [n] into bytes */
+	uint32_t *start; /* [n + 1] of each token in bytes */
 	char *bytes;
 	float *score;	    /* [n] */
 	struct slot *slots; /* [mask + 1] */
@@ -41,55 +41,71 @@ struct ds_spm {
 
 /* --- vocabulary ---------------------------------------------------------------------------- */
 
+/* The last 0 to 7 bytes, by loads that may overlap: equal bytes give equal words, and with n in
+ * the hash the others need not differ for sure. */
+static uint64_t tail_of(const uint8_t *p, size_t n)
+{
+	if (n >= 4)
+		return (uint64_t)ds_get_u32(p) << 32 | ds_get_u32(p + n - 4);
+	if (n >= 2)
+		return (uint64_t)ds_get_u16(p) << 16 | ds_get_u16(p + n - 2);
+	return n ? *p : 0;
+}
+
 static uint64_t hash_of(const uint8_t *p, size_t n)
 {
-	uint64_t h = 0x9E3779B97F4A7C15u ^ n, v;
+	uint64_t h = 0x9E3779B97F4A7C15u ^ n;
 
 	for (; n >= 8; p += 8, n -= 8) {
-		memcpy(&v, p, 8);
-		h = (h ^ v) * 0xD6E8FEB86659FD93u;
+		h = (h ^ ds_get_u64(p)) * 0xD6E8FEB86659FD93u;
 		h ^= h >> 32;
 	}
-	v = 0;
-	memcpy(&v, p, n);
-	h = (h ^ v) * 0xD6E8FEB86659FD93u;
+	h = (h ^ tail_of(p, n)) * 0xD6E8FEB86659FD93u;
 	return h ^ h >> 32;
+}
+
+static size_t length(const struct ds_spm *spm, uint32_t id)
+{
+	return spm->start[id + 1] - spm->start[id];
+}
+
+/* The slot of these bytes, or the empty one where they would stand. */
+static struct slot *place(const struct ds_spm *spm, const uint8_t *bytes, size_t n, uint64_t hash)
+{
+	uint32_t tag = (uint32_t)(hash >> 32), i = (uint32_t)hash & spm->mask;
+
+	for (; spm->slots[i].id; i = (i + 1) & spm->mask) {
+		uint32_t id = spm->slots[i].id - 1;
+
+		if (spm->slots[i].tag == tag && length(spm, id) == n &&
+		    memcmp(spm->bytes + spm->start[id], bytes, n) == 0)
+			break;
+	}
+	return &spm->slots[i];
 }
 
 static uint32_t lookup(const struct ds_spm *spm, const uint8_t *bytes, size_t n)
 {
-	uint64_t hash;
-	uint32_t tag;
-
-	if (n > spm->token_bytes_max)
-		return DS_NO_TOKEN;
-	hash = hash_of(bytes, n);
-	tag = (uint32_t)(hash >> 32);
-	for (uint32_t i = (uint32_t)hash & spm->mask; spm->slots[i].id; i = (i + 1) & spm->mask) {
-		uint32_t id = spm->slots[i].id - 1;
-
-		if (spm->slots[i].tag == tag && spm->token[id].len == n &&
-		    memcmp(spm->token[id].s, bytes, n) == 0)
-			return id;
-	}
-	return DS_NO_TOKEN;
+	/* the id less 1 wraps around to DS_NO_TOKEN for an empty slot */
+	return n > spm->token_bytes_max ? DS_NO_TOKEN
+					: place(spm, bytes, n, hash_of(bytes, n))->id - 1;
 }
 
-static void insert(struct ds_spm *spm, uint32_t id)
+static void insert(struct ds_spm *spm, uint32_t id, uint64_t hash)
 {
-	struct ds_str s = spm->token[id];
-	const uint8_t *bytes = (const uint8_t *)s.s;
-	uint64_t hash = hash_of(bytes, s.len);
-	uint32_t i = (uint32_t)hash & spm->mask;
+	const char *bytes = spm->bytes + spm->start[id];
+	size_t n = length(spm, id);
+	struct slot *slot;
 
-	if (s.len > spm->token_bytes_max)
-		spm->token_bytes_max = s.len;
-	if (s.len == 0 || lookup(spm, bytes, s.len) != DS_NO_TOKEN)
+	if (n > spm->token_bytes_max)
+		spm->token_bytes_max = n;
+	if (n == 0)
 		return;
-	while (spm->slots[i].id)
-		i = (i + 1) & spm->mask;
-	spm->slots[i] = (struct slot){(uint32_t)(hash >> 32), id + 1};
-	ds_pairs_note(spm->pairs, s);
+	slot = place(spm, (const uint8_t *)bytes, n, hash);
+	if (slot->id)
+		return;
+	*slot = (struct slot){(uint32_t)(hash >> 32), id + 1};
+	ds_pairs_note(spm->pairs, (struct ds_str){bytes, n});
 }
 
 size_t ds_spm_unescape(struct ds_str s, char *out)
@@ -97,7 +113,8 @@ size_t ds_spm_unescape(struct ds_str s, char *out)
 	size_t len = 0;
 
 	for (size_t i = 0; i < s.len; i++) {
-		if (s.len - i >= META_BYTES && memcmp(s.s + i, "\xE2\x96\x81", META_BYTES) == 0) {
+		if (s.s[i] == '\xE2' && s.len - i >= META_BYTES &&
+		    memcmp(s.s + i, "\xE2\x96\x81", META_BYTES) == 0) {
 			out[len++] = ' ';
 			i += META_BYTES - 1;
 		} else {
@@ -125,46 +142,75 @@ static enum ds_status allocate(struct ds_spm *spm, const struct ds_spm_source *s
 {
 	size_t slots = 64;
 
+	if (source->token->data_len > UINT32_MAX)
+		return ds_fail(err, DS_ELIMIT, "tokens of %zu bytes, at most %u expected",
+			       source->token->data_len, UINT32_MAX);
 	while (slots < source->n * 2)
 		slots *= 2;
 	spm->n = source->n;
 	spm->mask = (uint32_t)slots - 1;
-	spm->token = ds_alloc_zero(source->n, sizeof *spm->token);
+	spm->start = ds_alloc(source->n + 1, sizeof *spm->start);
 	spm->score = ds_alloc(source->n, sizeof *spm->score);
-	spm->bytes = ds_alloc(source->token->data_len, 1);
-	spm->slots = ds_alloc_zero(slots, sizeof *spm->slots);
-	if (!spm->token || !spm->score || !spm->bytes || !spm->slots)
+	spm->bytes = ds_alloc_large(source->token->data_len, 1);
+	spm->slots = ds_alloc_large(slots, sizeof *spm->slots);
+	if (!spm->start || !spm->score || !spm->bytes || !spm->slots)
 		return ds_fail_nomem(err, source->n * 32);
+	memset(spm->slots, 0, slots * sizeof *spm->slots);
 	return ds_pairs_new(&spm->pairs, source->n, err);
+}
+
+static void read_token(struct ds_spm *spm, uint32_t id, struct ds_str s, uint32_t type)
+{
+	int byte = type == DS_TYPE_BYTE ? ds_spm_byte(s) : -1;
+	char *out = spm->bytes + spm->start[id];
+
+	if (byte >= 0) {
+		*out = (char)byte;
+		spm->byte_id[byte] = id;
+		spm->start[id + 1] = spm->start[id] + 1;
+	} else {
+		spm->start[id + 1] = spm->start[id] + (uint32_t)ds_spm_unescape(s, out);
+	}
+	/* user-defined ones were found in the text before, but a literal U+2581 may still
+	 * complete one; the others are never made of merges */
+	if (type == DS_TYPE_USER)
+		spm->score[id] = 0;
+}
+
+/* Tokens between the look at a slot and its use: the table is larger than the caches. */
+#define AHEAD 32
+
+static void index_tokens(struct ds_spm *spm, const uint8_t *types, uint32_t first, uint32_t end)
+{
+	uint64_t hash[AHEAD];
+
+	for (uint32_t id = first; id < end; id++) {
+		hash[id - first] =
+			hash_of((const uint8_t *)spm->bytes + spm->start[id], length(spm, id));
+		__builtin_prefetch(&spm->slots[(uint32_t)hash[id - first] & spm->mask], 1);
+	}
+	for (uint32_t id = first; id < end; id++) {
+		uint32_t type = ds_get_u32(types + (size_t)id * 4);
+
+		if (type == DS_TYPE_NORMAL || type == DS_TYPE_USER)
+			insert(spm, id, hash[id - first]);
+	}
 }
 
 static void read_tokens(struct ds_spm *spm, const struct ds_spm_source *source)
 {
-	size_t pos = 0, at = 0;
+	uint32_t n = (uint32_t)spm->n;
+	size_t pos = 0;
 
 	memcpy(spm->score, source->score, spm->n * sizeof *spm->score);
-	for (size_t i = 0; i < 256; i++)
-		spm->byte_id[i] = DS_NO_TOKEN;
-	for (uint32_t id = 0; id < spm->n; id++) {
-		struct ds_str s = ds_gguf_next_str(source->token, &pos);
-		uint32_t type = ds_get_u32(source->type + (size_t)id * 4);
-		int byte = type == DS_TYPE_BYTE ? ds_spm_byte(s) : -1;
-
-		spm->token[id] = (struct ds_str){spm->bytes + at, 0};
-		if (byte >= 0) {
-			spm->bytes[at] = (char)byte;
-			spm->byte_id[byte] = id;
-			spm->token[id].len = 1;
-		} else {
-			spm->token[id].len = ds_spm_unescape(s, spm->bytes + at);
-		}
-		at += spm->token[id].len;
-		/* user-defined ones were found in the text before, but a literal U+2581 may still
-		 * complete one; the others are never made of merges */
-		if (type == DS_TYPE_USER)
-			spm->score[id] = 0;
-		if (type == DS_TYPE_NORMAL || type == DS_TYPE_USER)
-			insert(spm, id);
+	memset(spm->byte_id, 0xFF, sizeof spm->byte_id); /* DS_NO_TOKEN */
+	spm->start[0] = 0;
+	for (uint32_t first = 0, end; first < n; first = end) {
+		end = n - first < AHEAD ? n : first + AHEAD;
+		for (uint32_t id = first; id < end; id++)
+			read_token(spm, id, ds_gguf_next_str(source->token, &pos),
+				   ds_get_u32(source->type + (size_t)id * 4));
+		index_tokens(spm, source->type, first, end);
 	}
 }
 
@@ -197,7 +243,7 @@ void ds_spm_free(struct ds_spm *spm)
 {
 	if (!spm)
 		return;
-	free(spm->token);
+	free(spm->start);
 	free(spm->score);
 	free(spm->bytes);
 	free(spm->slots);
@@ -207,7 +253,8 @@ void ds_spm_free(struct ds_spm *spm)
 
 struct ds_str ds_spm_token(const struct ds_spm *spm, uint32_t id)
 {
-	return id < spm->n ? spm->token[id] : (struct ds_str){"", 0};
+	return id < spm->n ? (struct ds_str){spm->bytes + spm->start[id], length(spm, id)}
+			   : (struct ds_str){"", 0};
 }
 
 uint32_t ds_spm_find(const struct ds_spm *spm, const void *bytes, size_t n)
