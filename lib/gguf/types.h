@@ -9,6 +9,21 @@
 
 #include <stdint.h>
 
+/* The type numbers of the weights that lib/kern multiplies by. */
+enum {
+	DS_GGML_F32 = 0,
+	DS_GGML_F16 = 1,
+	DS_GGML_Q4_0 = 2,
+	DS_GGML_Q4_1 = 3,
+	DS_GGML_Q5_0 = 6,
+	DS_GGML_Q5_1 = 7,
+	DS_GGML_Q8_0 = 8,
+	DS_GGML_Q4_K = 12,
+	DS_GGML_Q5_K = 13,
+	DS_GGML_Q6_K = 14,
+	DS_GGML_BF16 = 30,
+};
+
 struct ds_ggml_type {
 	const char *name;      /* "Q8_0" */
 	uint32_t block_values; /* values a block holds */

@@ -7,7 +7,7 @@
 #include "config.h"
 #include "kern/tables.h"
 
-/* Rising levels of DS_CPU; a level without a table of its own uses the one below. */
+/* Rising levels of DS_CPU, one a table. */
 static const char *const level_name[] = {"ref", "avx2", "avx512", "vnni"};
 enum { LEVEL_REF, LEVEL_AVX2, LEVEL_AVX512, LEVEL_VNNI, N_LEVEL };
 
@@ -31,6 +31,7 @@ static const struct ds_kern *const tables[] = {
 #if DS_X86
 	&ds_kern_avx2,
 	&ds_kern_avx512,
+	&ds_kern_vnni,
 #endif
 };
 

@@ -39,6 +39,7 @@ struct ds_gemm {
 
 struct ds_kern {
 	const char *name;
+	const struct ds_linear_kern *linear; /* rows of linear.h; see linear_kern.h */
 	void (*gemm)(const struct ds_gemm *g);
 	/* y = (x - mean) / sqrt(variance + eps) * gain + bias, over n values; y may be x */
 	void (*layernorm)(const float *x, const float *gain_bias, float *y, size_t n, float eps);

@@ -4,12 +4,12 @@
  * One written order for every instruction set, thread count and batch.  Activations are rounded
  * once, per token and group of 32 values:
  *
- *	s = max |x| / 127,  a = round to even (x * (127 / max |x|)), all zero where max is 0
+ *	s = max |x| / 127,  a = round to even (x * (127 / max |x|)), all zero where max < 2^-100
  *
- * and an output starts as the bias (or 0) and takes the groups g of K in ascending order.  With
- * I = sum of q a over the group, exact in int32, q the stored integer (less 8 for Q4_0, 16 for
- * Q5_0), d and m the group's scale and minimum in f32 (Q4_K: d sc and -(dmin m), each product
- * rounded once), A = sum of a:
+ * (s is NaN, and so is every output, where x holds one or an infinity), and an output starts as the
+ * bias (or 0) and takes the groups g of K in ascending order.  With I = sum of q a over the group,
+ * exact in int32, q the stored integer (less 8 for Q4_0, 16 for Q5_0), d and m the group's scale
+ * and minimum in f32 (Q4_K: d sc and -(dmin m), each product rounded once), A = sum of a:
  *
  *	Q8_0 Q4_0 Q5_0			y = fma(I d, s, y)
  *	Q4_1 Q5_1 Q4_K Q5_K		y = fma(I d, s, y), then y = fma(m, s A, y)

@@ -3,7 +3,9 @@
 #define DS_KERN_TABLES_H
 
 #include "kern/kern.h"
+#include "kern/linear_kern.h"
 
-extern const struct ds_kern ds_kern_ref, ds_kern_avx2, ds_kern_avx512;
+extern const struct ds_kern ds_kern_ref, ds_kern_avx2, ds_kern_avx512, ds_kern_vnni;
+extern const struct ds_linear_kern ds_linear_ref;
 
 #endif

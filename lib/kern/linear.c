@@ -1,0 +1,280 @@
+/*
+ * linear.c - products of weight matrices and activations: which thread does which rows, and how
+ *
+ * Rows are independent, so they are what threads share.  One token is multiplied by the packed
+ * rows; a batch opens a slab of a few panels of 16 rows into its thread's scratch memory, where it
+ * stays in the second-level cache while all tiles of tokens pass.
+ */
+#include "kern/linear.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gguf/types.h"
+#include "kern/linear_kern.h"
+#include "kern/tables.h"
+
+#define R DS_PANEL_ROWS
+#define LINE 64
+
+/* Panels of a slab: two share a tile of activations while it is in the first-level cache, and the
+ * float gemm works on two. */
+#define SLAB_PANELS 2
+/* Packed bytes that one token's item reads at least: less than a microsecond of work is not worth
+ * handing out. */
+#define MATVEC_BYTES 32768
+/* Tokens that the float gemm takes at a time when the result is not stored as it is. */
+#define GEMM_TOKENS 48
+
+struct ds_linear {
+	const struct ds_kern *kern;
+	struct ds_pool *pool;
+	size_t k_max;
+	size_t thread_bytes; /* scratch memory of one thread */
+	uint8_t *scratch;    /* [threads][thread_bytes], from a cache line on */
+	void *memory;
+};
+
+struct job {
+	const struct ds_linear *lin;
+	const struct ds_product *product;
+	size_t n_product;
+	const struct ds_act *act;
+};
+
+/* Rows of one product that one thread does. */
+struct slab {
+	const struct ds_product *p;
+	size_t row0, n_row;
+};
+
+static bool is_float(uint32_t type)
+{
+	return type == DS_GGML_F32 || type == DS_GGML_F16 || type == DS_GGML_BF16;
+}
+
+enum ds_status ds_matrix_init(struct ds_matrix *m, uint32_t type, const void *data, size_t n,
+			      size_t k, struct ds_err *err)
+{
+	const struct ds_ggml_type *t = ds_ggml_type(type);
+	size_t bytes;
+
+	if (type >= DS_LINEAR_TYPES || !ds_linear_ref.matvec[type]) {
+		if (!t)
+			return ds_fail(err, DS_EUNSUPPORTED, "weights of unknown type %u",
+				       (unsigned)type);
+		return ds_fail(err, DS_EUNSUPPORTED,
+			       "weights of type %s: expected F32, F16, BF16, Q8_0, Q4_0, Q4_1, "
+			       "Q5_0, Q5_1, Q4_K, Q5_K or Q6_K",
+			       t->name);
+	}
+	if (k % t->block_values)
+		return ds_fail(err, DS_EFORMAT, "rows of %zu values: %s comes in blocks of %u", k,
+			       t->name, (unsigned)t->block_values);
+	DS_TRY(ds_mul(k / t->block_values, t->block_bytes, &bytes, err));
+	*m = (struct ds_matrix){.type = type, .n = n, .k = k, .row_bytes = bytes, .data = data};
+	return DS_OK;
+}
+
+/* Bytes of a panel of floats, which is the largest. */
+static size_t float_panel(size_t k)
+{
+	return k * R * sizeof(float);
+}
+
+enum ds_status ds_linear_new(struct ds_linear **lin_ret, const struct ds_kern *kern,
+			     struct ds_pool *pool, size_t k_max, struct ds_err *err)
+{
+	struct ds_linear *lin = ds_alloc_zero(1, sizeof *lin);
+	size_t bytes;
+
+	if (!lin)
+		return ds_fail_nomem(err, sizeof *lin);
+	*lin = (struct ds_linear){.kern = kern, .pool = pool, .k_max = k_max};
+	if (ds_mul(k_max, SLAB_PANELS * R * sizeof(float), &lin->thread_bytes, err) != DS_OK ||
+	    ds_mul(lin->thread_bytes, ds_pool_threads(pool), &bytes, err) != DS_OK) {
+		free(lin);
+		return DS_ELIMIT;
+	}
+	lin->memory = ds_alloc_large(bytes + LINE, 1);
+	if (!lin->memory) {
+		free(lin);
+		return ds_fail_nomem(err, bytes);
+	}
+	lin->scratch = (uint8_t *)(((uintptr_t)lin->memory + LINE - 1) & ~(uintptr_t)(LINE - 1));
+	*lin_ret = lin;
+	return DS_OK;
+}
+
+void ds_linear_free(struct ds_linear *lin)
+{
+	if (!lin)
+		return;
+	free(lin->memory);
+	free(lin);
+}
+
+static size_t slab_rows(const struct ds_matrix *w, size_t n_token)
+{
+	if (n_token == 1 && w->row_bytes < MATVEC_BYTES / R)
+		return MATVEC_BYTES / w->row_bytes / R * R;
+	return n_token == 1 ? R : SLAB_PANELS * R;
+}
+
+static size_t slabs(const struct ds_matrix *w, size_t n_token)
+{
+	size_t rows = slab_rows(w, n_token);
+
+	return w->n / rows + (w->n % rows != 0);
+}
+
+static void load_bias(const struct slab *s, size_t row, float *bias, size_t n)
+{
+	size_t have = s->n_row - row < n ? s->n_row - row : n;
+
+	memset(bias, 0, n * sizeof *bias);
+	if (s->p->bias)
+		memcpy(bias, s->p->bias + s->row0 + row, have * sizeof *bias);
+}
+
+/* Bring the sums of n tokens and n_row rows to their place in y. */
+static void put(const struct slab *s, size_t row, size_t n_row, const float *sum, size_t ld,
+		size_t token, size_t n)
+{
+	for (size_t i = 0; i < n; i++, sum += ld) {
+		float *y = s->p->y + (token + i) * s->p->ld + s->row0 + row;
+
+		if (!s->p->add)
+			memcpy(y, sum, n_row * sizeof *y);
+		else
+			for (size_t j = 0; j < n_row; j++)
+				y[j] = y[j] + sum[j];
+	}
+}
+
+static void run_one_token(const struct job *job, const struct slab *s)
+{
+	float sum[R], *y = s->p->y + s->row0;
+	size_t step = s->p->add ? R : s->n_row;
+
+	for (size_t row = 0; row < s->n_row; row += step) {
+		size_t n = s->n_row - row < step ? s->n_row - row : step;
+		float *to = s->p->add ? sum : y;
+
+		load_bias(s, row, to, n);
+		job->lin->kern->linear->matvec[s->p->w->type](s->p->w, s->row0 + row, n, job->act,
+							      to);
+		if (s->p->add)
+			put(s, row, n, sum, R, 0, 1);
+	}
+}
+
+static void run_floats(const struct job *job, const struct slab *s, uint8_t *scratch)
+{
+	const struct ds_matrix *w = s->p->w;
+	const struct ds_kern *kern = job->lin->kern;
+	float bias[SLAB_PANELS * R], sum[GEMM_TOKENS * SLAB_PANELS * R];
+	size_t n = job->act->n, step;
+	bool direct = s->n_row % R == 0 && !s->p->add;
+	struct ds_gemm g = {.n = s->n_row, .k = w->k, .lda = w->k, .bias = bias};
+
+	for (size_t row = 0; row < s->n_row; row += R) {
+		struct ds_panel panel = {.type = w->type,
+					 .q = scratch + row / R * float_panel(w->k)};
+		size_t rows = s->n_row - row < R ? s->n_row - row : R;
+
+		kern->linear->open[w->type](w, s->row0 + row, rows, &panel);
+	}
+	load_bias(s, 0, bias, sizeof bias / sizeof *bias);
+	g.panel = (const float *)(const void *)scratch;
+	step = direct ? n : GEMM_TOKENS;
+	for (size_t i = 0; i < n; i += step) {
+		g.m = n - i < step ? n - i : step;
+		g.a = job->act->x + i * w->k;
+		g.c = direct ? s->p->y + s->row0 : sum;
+		g.ldc = direct ? s->p->ld : ds_kern_pad(s->n_row);
+		kern->gemm(&g);
+		if (!direct)
+			put(s, 0, s->n_row, sum, g.ldc, i, g.m);
+	}
+}
+
+static struct ds_panel panel_at(const struct ds_matrix *w, uint8_t *scratch, size_t index)
+{
+	size_t k = w->k, figures = k / DS_ACT_GROUP * R;
+	uint8_t *p = scratch + index * (k * R + 3 * figures * sizeof(float));
+
+	return (struct ds_panel){
+		.type = w->type,
+		.q = p,
+		.scale = (float *)(void *)(p + k * R),
+		.min = (float *)(void *)(p + k * R) + 2 * figures,
+	};
+}
+
+static void run_integers(const struct job *job, const struct slab *s, uint8_t *scratch)
+{
+	const struct ds_linear_kern *rows = job->lin->kern->linear;
+	const struct ds_matrix *w = s->p->w;
+	struct ds_panel panel[SLAB_PANELS];
+	float bias[SLAB_PANELS][R], sum[DS_ACT_TILE * R];
+	size_t n_panel = 0;
+
+	for (size_t row = 0; row < s->n_row; row += R, n_panel++) {
+		size_t n = s->n_row - row < R ? s->n_row - row : R;
+
+		panel[n_panel] = panel_at(w, scratch, n_panel);
+		rows->open[w->type](w, s->row0 + row, n, &panel[n_panel]);
+		load_bias(s, row, bias[n_panel], R);
+	}
+	for (size_t t = 0; t < job->act->n_tile; t++) {
+		struct ds_act_tile tile = ds_act_tile(job->act, t);
+
+		for (size_t i = 0; i < n_panel; i++) {
+			size_t n = s->n_row - i * R < R ? s->n_row - i * R : R;
+			bool direct = n == R && !s->p->add;
+			float *y = s->p->y + tile.first * s->p->ld + s->row0 + i * R;
+
+			rows->multiply(&panel[i], &tile, bias[i], direct ? y : sum,
+				       direct ? s->p->ld : R);
+			if (!direct)
+				put(s, i * R, n, sum, R, tile.first, tile.width);
+		}
+	}
+}
+
+static void run_item(void *arg, size_t index, unsigned thread)
+{
+	const struct job *job = arg;
+	const struct ds_product *p = job->product;
+	uint8_t *scratch = job->lin->scratch + thread * job->lin->thread_bytes;
+	size_t n = job->act->n, count, rows;
+	struct slab s;
+
+	for (; index >= (count = slabs(p->w, n)); p++)
+		index -= count;
+	rows = slab_rows(p->w, n);
+	s = (struct slab){.p = p, .row0 = index * rows};
+	s.n_row = p->w->n - s.row0 < rows ? p->w->n - s.row0 : rows;
+	if (n == 1)
+		run_one_token(job, &s);
+	else if (is_float(p->w->type))
+		run_floats(job, &s, scratch);
+	else
+		run_integers(job, &s, scratch);
+}
+
+void ds_linear_run(struct ds_linear *lin, const struct ds_product *product, size_t n_product,
+		   const struct ds_act *act)
+{
+	struct job job = {.lin = lin, .product = product, .n_product = n_product, .act = act};
+	size_t items = 0;
+
+	for (size_t i = 0; i < n_product; i++) {
+		assert(product[i].w->k == act->k && act->k <= lin->k_max);
+		items += slabs(product[i].w, act->n);
+	}
+	if (act->n)
+		ds_pool_run(lin->pool, items, run_item, &job);
+}

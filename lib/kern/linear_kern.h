@@ -1,0 +1,42 @@
+/*
+ * linear_kern.h - the rows of a kernel table that linear.h needs
+ *
+ * A batch opens 16 rows of a matrix into a panel (integers, or floats for the float types) and
+ * multiplies it by tiles of tokens; one token is multiplied by the packed rows.  What is in a panel
+ * is known to its table only.  Unused types are NULL.
+ */
+#ifndef DS_KERN_LINEAR_KERN_H
+#define DS_KERN_LINEAR_KERN_H
+
+#include "gguf/types.h"
+#include "kern/act.h"
+#include "kern/linear.h"
+
+#define DS_LINEAR_TYPES (DS_GGML_BF16 + 1)
+#define DS_PANEL_ROWS 16
+
+/* Memory of an open panel, 64-byte aligned. */
+struct ds_panel {
+	uint32_t type;
+	uint8_t *q;   /* 16 k bytes; float types: 64 k, as the panels of struct ds_gemm */
+	float *scale; /* [group][16], Q6_K [group][2][16] */
+	float *min;   /* [group][16] */
+};
+
+struct ds_linear_kern {
+	/* See linear.h: round token of act, whose x is written. */
+	void (*round)(struct ds_act *act, size_t token);
+	/* Rows row0 .. row0 + n_row - 1 (at most 16) of w; what stands in for missing rows is of no
+	 * importance. */
+	void (*open[DS_LINEAR_TYPES])(const struct ds_matrix *w, size_t row0, size_t n_row,
+				      struct ds_panel *panel);
+	/* Integer types: y[token][16] (ld apart) = bias[16] + panel times the tile's tokens. */
+	void (*multiply)(const struct ds_panel *panel, const struct ds_act_tile *tile,
+			 const float *bias, float *y, size_t ld);
+	/* act has one token: y[i] += row row0 + i times act, the additions as in linear.h (y is the
+	 * bias on entry), for i < n_row. */
+	void (*matvec[DS_LINEAR_TYPES])(const struct ds_matrix *w, size_t row0, size_t n_row,
+					const struct ds_act *act, float *y);
+};
+
+#endif
