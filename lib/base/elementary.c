@@ -1,7 +1,8 @@
-/* elementary.c - exponential and logarithm by series */
+/* elementary.c - exponential, logarithm, sine and cosine by series */
 #include "base/elementary.h"
 
 #include <math.h>
+#include <stddef.h>
 
 /* ln 2 in two parts; products of the first with exponents are exact. */
 #define LN2_HIGH 6.93147180369123816490e-01
@@ -46,4 +47,67 @@ double ds_exp(double x)
 	for (int k = 14; k > 0; k--)
 		sum = sum * r / k + 1;
 	return ldexp(sum, (int)n);
+}
+
+/* pi / 2 as a double, and what that leaves */
+#define HALF_PI_HIGH 0x1.921fb54442d18p+0
+#define HALF_PI_LOW 0x1.1a62633145c07p-54
+
+/* Taylor coefficients of r^18 .. r^2, the leading r or 1 apart; the next term is below 2^-54. */
+static const double sin_series[] = {-1.0 / 121645100408832000.,
+				    1.0 / 355687428096000.,
+				    -1.0 / 1307674368000.,
+				    1.0 / 6227020800.,
+				    -1.0 / 39916800.,
+				    1.0 / 362880.,
+				    -1.0 / 5040.,
+				    1.0 / 120.,
+				    -1.0 / 6.};
+static const double cos_series[] = {-1.0 / 6402373705728000.,
+				    1.0 / 20922789888000.,
+				    -1.0 / 87178291200.,
+				    1.0 / 479001600.,
+				    -1.0 / 3628800.,
+				    1.0 / 40320.,
+				    -1.0 / 720.,
+				    1.0 / 24.,
+				    -1.0 / 2.};
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+static double polynomial(const double *c, size_t n, double x)
+{
+	double sum = c[0];
+
+	for (size_t i = 1; i < n; i++)
+		sum = sum * x + c[i];
+	return sum;
+}
+
+void ds_sincos(double x, double *sin_ret, double *cos_ret)
+{
+	double n = rint(x / HALF_PI_HIGH), r, square, s, c;
+
+	/* the inner difference is exact: a multiple of 2^-52 below 1 */
+	r = fma(-n, HALF_PI_LOW, fma(-n, HALF_PI_HIGH, x));
+	square = r * r;
+	s = r + r * square * polynomial(sin_series, COUNT(sin_series), square);
+	c = 1 + square * polynomial(cos_series, COUNT(cos_series), square);
+	switch ((long long)n & 3) {
+	case 0:
+		*sin_ret = s;
+		*cos_ret = c;
+		break;
+	case 1:
+		*sin_ret = c;
+		*cos_ret = -s;
+		break;
+	case 2:
+		*sin_ret = -s;
+		*cos_ret = -c;
+		break;
+	default:
+		*sin_ret = -c;
+		*cos_ret = s;
+	}
 }

@@ -5,17 +5,30 @@
 #include <string.h>
 
 #include "config.h"
+#if DS_X86
+#include <cpuid.h>
+#endif
 #include "kern/tables.h"
 
 /* Rising levels of DS_CPU, one a table. */
 static const char *const level_name[] = {"ref", "avx2", "avx512", "vnni"};
 enum { LEVEL_REF, LEVEL_AVX2, LEVEL_AVX512, LEVEL_VNNI, N_LEVEL };
 
+#if DS_X86
+/* conversion of halves; not every compiler knows its name */
+static int has_f16c(void)
+{
+	unsigned a, b, c, d;
+
+	return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 static int cpu_level(void)
 {
 #if DS_X86
 	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
-	    !__builtin_cpu_supports("bmi2"))
+	    !__builtin_cpu_supports("bmi2") || !has_f16c())
 		return LEVEL_REF;
 	if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
 	    !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq"))

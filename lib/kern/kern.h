@@ -49,6 +49,8 @@ struct ds_kern {
 	void (*softmax)(float *x, size_t n, float scale);
 	/* y += x */
 	void (*add)(float *y, const float *x, size_t n);
+	/* y = x * factor; y may be x */
+	void (*scale)(const float *x, float *y, size_t n, float factor);
 	/* x = x / |x|; returns |x|^2 (x stays when it is 0) */
 	float (*normalise)(float *x, size_t n);
 	float (*dot)(const float *a, const float *b, size_t n);
@@ -58,6 +60,23 @@ struct ds_kern {
 		       const uint32_t *id, size_t n_id);
 	void (*gather_i8)(float *sum, size_t n, const int8_t *rows, const float *scale,
 			  const uint32_t *id, size_t n_id);
+
+	/* y = x / sqrt(mean of squares + eps) * gain; y may be x */
+	void (*rmsnorm)(const float *x, const float *gain, float *y, size_t n, float eps);
+	/* y = gate / (1 + e^-gate) * up; y may be gate or up */
+	void (*silu_mul)(const float *gate, const float *up, float *y, size_t n);
+	/* y = gelu(gate) * up in the tanh form of gelu; y may be gate or up */
+	void (*gelu_mul)(const float *gate, const float *up, float *y, size_t n);
+	/* turn the pairs of a head by a table of rope.h: [dims] cosines, [dims] signed sines */
+	void (*rope_halves)(float *x, const float *table, size_t dims);
+	void (*rope_pairs)(float *x, const float *table, size_t dims);
+	/* f32 to f16 (to nearest even) and back */
+	void (*to_half)(const float *x, uint16_t *h, size_t n);
+	void (*from_half)(const uint16_t *h, float *x, size_t n);
+	/* index of the greatest value, the lowest of equals; NaN is passed over */
+	size_t (*argmax)(const float *x, size_t n);
+	/* ln of the sum of e^x, n >= 1: the log-probability of i is x[i] - logsumexp(x) */
+	double (*logsumexp)(const float *x, size_t n);
 };
 
 /*

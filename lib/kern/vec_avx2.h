@@ -54,6 +54,11 @@ static inline struct v16 v16_mul(struct v16 a, struct v16 b)
 	return V16_EACH2(_mm256_mul_ps, a, b);
 }
 
+static inline struct v16 v16_div(struct v16 a, struct v16 b)
+{
+	return V16_EACH2(_mm256_div_ps, a, b);
+}
+
 static inline struct v16 v16_fma(struct v16 a, struct v16 b, struct v16 c)
 {
 	return (struct v16){_mm256_fmadd_ps(a.a, b.a, c.a), _mm256_fmadd_ps(a.b, b.b, c.b)};
@@ -82,6 +87,23 @@ static inline struct v16 v16_if_negative(struct v16 a, struct v16 b, struct v16 
 
 	return (struct v16){_mm256_blendv_ps(c.a, b.a, _mm256_cmp_ps(a.a, zero, _CMP_LT_OQ)),
 			    _mm256_blendv_ps(c.b, b.b, _mm256_cmp_ps(a.b, zero, _CMP_LT_OQ))};
+}
+
+static inline struct v16 v16_swap_pairs(struct v16 a)
+{
+	return (struct v16){_mm256_permute_ps(a.a, 0xB1), _mm256_permute_ps(a.b, 0xB1)};
+}
+
+static inline struct v16 v16_load_half(const uint16_t *p)
+{
+	return (struct v16){_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)),
+			    _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p + 8)))};
+}
+
+static inline void v16_store_half(uint16_t *p, struct v16 v)
+{
+	_mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph(v.a, _MM_FROUND_TO_NEAREST_INT));
+	_mm_storeu_si128((__m128i *)(p + 8), _mm256_cvtps_ph(v.b, _MM_FROUND_TO_NEAREST_INT));
 }
 
 static inline struct v16 v16_round(struct v16 a)

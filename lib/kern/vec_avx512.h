@@ -50,6 +50,11 @@ static inline struct v16 v16_mul(struct v16 a, struct v16 b)
 	return (struct v16){_mm512_mul_ps(a.v, b.v)};
 }
 
+static inline struct v16 v16_div(struct v16 a, struct v16 b)
+{
+	return (struct v16){_mm512_div_ps(a.v, b.v)};
+}
+
 static inline struct v16 v16_fma(struct v16 a, struct v16 b, struct v16 c)
 {
 	return (struct v16){_mm512_fmadd_ps(a.v, b.v, c.v)};
@@ -75,6 +80,21 @@ static inline struct v16 v16_if_negative(struct v16 a, struct v16 b, struct v16 
 	__mmask16 negative = _mm512_cmp_ps_mask(a.v, _mm512_setzero_ps(), _CMP_LT_OQ);
 
 	return (struct v16){_mm512_mask_blend_ps(negative, c.v, b.v)};
+}
+
+static inline struct v16 v16_swap_pairs(struct v16 a)
+{
+	return (struct v16){_mm512_permute_ps(a.v, 0xB1)};
+}
+
+static inline struct v16 v16_load_half(const uint16_t *p)
+{
+	return (struct v16){_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p))};
+}
+
+static inline void v16_store_half(uint16_t *p, struct v16 v)
+{
+	_mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(v.v, _MM_FROUND_TO_NEAREST_INT));
 }
 
 static inline struct v16 v16_round(struct v16 a)

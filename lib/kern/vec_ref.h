@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/half.h"
+
 struct v16 {
 	float f[16];
 };
@@ -58,6 +60,11 @@ static inline struct v16 v16_mul(struct v16 a, struct v16 b)
 	V16_EACH(a.f[i] * b.f[i]);
 }
 
+static inline struct v16 v16_div(struct v16 a, struct v16 b)
+{
+	V16_EACH(a.f[i] / b.f[i]);
+}
+
 /* a * b + c, rounded once */
 static inline struct v16 v16_fma(struct v16 a, struct v16 b, struct v16 c)
 {
@@ -84,6 +91,25 @@ static inline struct v16 v16_abs(struct v16 a)
 static inline struct v16 v16_if_negative(struct v16 a, struct v16 b, struct v16 c)
 {
 	V16_EACH(a.f[i] < 0 ? b.f[i] : c.f[i]);
+}
+
+/* lanes 2i and 2i + 1 change places */
+static inline struct v16 v16_swap_pairs(struct v16 a)
+{
+	V16_EACH(a.f[i ^ 1]);
+}
+
+/* 16 half-precision numbers; as x86, NaN comes quiet */
+static inline struct v16 v16_load_half(const uint16_t *p)
+{
+	V16_EACH(ds_f16_to_f32((uint16_t)((p[i] & 0x7FFF) > 0x7C00 ? p[i] | 0x200 : p[i])));
+}
+
+/* rounded to the nearest, even when halfway */
+static inline void v16_store_half(uint16_t *p, struct v16 v)
+{
+	for (unsigned i = 0; i < 16; i++)
+		p[i] = ds_f32_to_f16(v.f[i]);
 }
 
 /* to the nearest integer, even when halfway */
