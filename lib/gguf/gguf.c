@@ -16,6 +16,8 @@
 #define ALIGNMENT_MAX ((uint64_t)1 << 20)
 #define KEY_BYTES_MAX 65535
 #define TENSOR_NAME_BYTES_MAX 64
+/* Far beyond any model: what a false count may cost. */
+#define ENTRIES_MAX ((uint64_t)1 << 20)
 /* Smallest encodings of an entry: name of one byte, type, one value; name, dims, type, offset. */
 #define KV_BYTES_MIN 14
 #define TENSOR_BYTES_MIN 33
@@ -144,6 +146,7 @@ static int str_order(struct ds_str a, struct ds_str b)
 
 /* Keys and tensors are both tables whose rows begin with their name. */
 struct names {
+	const char *what;
 	const void *rows;
 	size_t row_bytes, n;
 };
@@ -197,20 +200,20 @@ static enum ds_status index_names(const struct ds_gguf *gguf, struct names names
 		if (str_order(name_of(&names, a), name_of(&names, b)) == 0)
 			return ds_fail_at(err, DS_EFORMAT, gguf->path,
 					  (uint64_t)((const uint8_t *)name.s - gguf->data),
-					  "%.*s occurs twice", name.len > 200 ? 200 : (int)name.len,
-					  name.s);
+					  "%s %.*s occurs twice", names.what,
+					  name.len > 200 ? 200 : (int)name.len, name.s);
 	}
 	return DS_OK;
 }
 
 static struct names kv_names(const struct ds_gguf *gguf)
 {
-	return (struct names){gguf->kv, sizeof *gguf->kv, gguf->n_kv};
+	return (struct names){"key", gguf->kv, sizeof *gguf->kv, gguf->n_kv};
 }
 
 static struct names tensor_names(const struct ds_gguf *gguf)
 {
-	return (struct names){gguf->tensor, sizeof *gguf->tensor, gguf->n_tensor};
+	return (struct names){"tensor", gguf->tensor, sizeof *gguf->tensor, gguf->n_tensor};
 }
 
 /* The row of that name, or n. */
@@ -249,11 +252,15 @@ static enum ds_status tensor_bytes(struct ds_cursor *cur, struct ds_gguf_tensor 
 	const struct ds_ggml_type *type = ds_ggml_type(t->type);
 	uint64_t values = 1;
 
-	for (uint32_t i = 0; i < t->n_dims; i++)
-		if (t->dim[i] == 0 || __builtin_mul_overflow(values, t->dim[i], &values))
-			return ds_cursor_fail(cur, DS_EFORMAT,
-					      "dimension %u of tensor %.*s is %llu", i,
-					      (int)t->name.len, t->name.s, (ull)t->dim[i]);
+	for (uint32_t i = 0; i < t->n_dims; i++) {
+		if (t->dim[i] && !__builtin_mul_overflow(values, t->dim[i], &values))
+			continue;
+		cur->pos -= 4 + 8 * (size_t)(t->n_dims - i); /* to where the dimension stands */
+		return ds_cursor_fail(cur, DS_EFORMAT, "dimension %u of tensor %.*s is %llu, %s", i,
+				      (int)t->name.len, t->name.s, (ull)t->dim[i],
+				      t->dim[i] ? "their product overflows"
+						: "at least 1 expected");
+	}
 	t->bytes = 0;
 	if (!type)
 		return DS_OK;
@@ -265,8 +272,9 @@ static enum ds_status tensor_bytes(struct ds_cursor *cur, struct ds_gguf_tensor 
 				      type->block_values, type->name);
 	if (__builtin_mul_overflow(values / type->block_values, (uint64_t)type->block_bytes,
 				   &t->bytes))
-		return ds_cursor_fail(cur, DS_EFORMAT, "size of tensor %.*s overflows",
-				      (int)t->name.len, t->name.s);
+		return ds_cursor_fail(cur, DS_EFORMAT,
+				      "the size of tensor %.*s, %llu values of type %s, overflows",
+				      (int)t->name.len, t->name.s, (ull)values, type->name);
 	return DS_OK;
 }
 
@@ -372,6 +380,22 @@ static enum ds_status read_tensors(struct ds_gguf *gguf, struct ds_cursor *cur)
 	return refuse_overlap(gguf, cur->err);
 }
 
+/* Before memory is taken for n entries; the count stands at byte at. */
+static enum ds_status check_count(struct ds_cursor *cur, const char *what, uint64_t n,
+				  size_t entry_bytes_min, size_t at)
+{
+	bool fits = n <= ds_cursor_left(cur) / entry_bytes_min;
+
+	if (fits && n <= ENTRIES_MAX)
+		return DS_OK;
+	cur->pos = at;
+	if (!fits)
+		return ds_cursor_fail(cur, DS_ETRUNCATED, "%llu %s do not fit in the file", (ull)n,
+				      what);
+	return ds_cursor_fail(cur, DS_ELIMIT, "%llu %s, at most %llu expected", (ull)n, what,
+			      (ull)ENTRIES_MAX);
+}
+
 static enum ds_status read_head(struct ds_gguf *gguf, struct ds_cursor *cur)
 {
 	const uint8_t *magic;
@@ -389,12 +413,8 @@ static enum ds_status read_head(struct ds_gguf *gguf, struct ds_cursor *cur)
 	}
 	DS_TRY(ds_cursor_u64(cur, &n_tensor));
 	DS_TRY(ds_cursor_u64(cur, &n_kv));
-	if (n_kv > ds_cursor_left(cur) / KV_BYTES_MIN || n_kv > UINT32_MAX)
-		return ds_cursor_fail(cur, DS_ETRUNCATED, "%llu keys do not fit in the file",
-				      (ull)n_kv);
-	if (n_tensor > ds_cursor_left(cur) / TENSOR_BYTES_MIN || n_tensor > UINT32_MAX)
-		return ds_cursor_fail(cur, DS_ETRUNCATED, "%llu tensors do not fit in the file",
-				      (ull)n_tensor);
+	DS_TRY(check_count(cur, "tensors", n_tensor, TENSOR_BYTES_MIN, 8));
+	DS_TRY(check_count(cur, "keys", n_kv, KV_BYTES_MIN, 16));
 	gguf->n_kv = n_kv;
 	gguf->n_tensor = n_tensor;
 	return DS_OK;
