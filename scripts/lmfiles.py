@@ -369,6 +369,35 @@ MODELS = {c["name"]: c for c in (
 )}
 
 
+# --- adapters -----------------------------------------------------------------------------------
+def lora(c, rank, alpha, parts, dtype="F32"):
+    """(settings, tensors) of a low-rank adapter of the model c: of every matrix whose name ends with one of the parts"""
+    _, base = build(c)
+    t = Tensors(c["name"] + "/lora", dtype)
+    for name, (_, shape, _) in base.items():
+        if not name.endswith(".weight") or name.split(".")[-2] not in parts:
+            continue
+        n, k = shape
+        if name == "token_embd.weight":
+            t.weight(name + ".lora_a", n, rank, gain=math.sqrt(rank))
+        else:
+            t.weight(name + ".lora_a", rank, k)
+        t.weight(name + ".lora_b", k if name == "token_embd.weight" else n, rank, gain=0.5)
+    tensors = {name.removesuffix(".weight"): v for name, v in t.out.items()}
+    return [("general.type", m.STRING, "adapter"), ("general.architecture", m.STRING, c["arch"]), ("general.name", m.STRING, "tiny adapter"),
+            ("adapter.type", m.STRING, "lora"), ("adapter.lora.alpha", m.F32, alpha)], tensors
+
+
+ALL = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+LORAS = {
+    "lora-llama": (MODELS["llama-f32"], 8, 16.0, ALL + ("output", "token_embd")),
+    "lora-llama-q4_1": (MODELS["llama-q4_1"], 32, 0.0, ALL, {"": "F16", "lora_a": "Q8_0"}),
+    "lora-qwen2": (MODELS["qwen2-f32"], 4, 8.0, ("attn_q", "attn_v", "ffn_down"), "F16"),
+    "lora-gemma3": (MODELS["gemma3-f32"], 5, 10.0, ALL),
+    "lora-deepseek2": (MODELS["deepseek2-v3"], 8, 16.0, ("attn_output", "ffn_gate", "ffn_down", "ffn_up_shexp", "ffn_down_shexp")),
+}
+
+
 # --- spoilt ones --------------------------------------------------------------------------------
 SMALL = dict(LLAMA, name="small", types="F32", n_layer=1, n_embd=32, n_head=2, n_kv=1, n_ff=32, n_context=64)
 SMALL_K = dict(SMALL, name="small-k", types="Q4_K", n_embd=256, head_dim=128)
@@ -466,6 +495,20 @@ BAD = {
     "k-b": (SMALL_V3, tensor("blk.0.attn_k_b.weight", gone=True)),
     "dense-lead": (SMALL_V3, key("leading_dense_block_count", 3)),
 }
+BAD_LORA = {
+    "type": key("general.type", "model"),
+    "kind": key("adapter.type", "lokr"),
+    "architecture": key("general.architecture", "qwen2"),
+    "rank": tensor("blk.0.attn_q.weight.lora_b", shape=[32, 3], raw=bytes(4 * 96)),
+    "dims": tensor("blk.0.attn_q.weight.lora_a", shape=[4, 48], raw=bytes(4 * 192)),
+    "half": tensor("blk.0.attn_q.weight.lora_b", gone=True),
+    "other-half": tensor("blk.0.attn_q.weight.lora_a", gone=True),
+    "nan": poison("blk.0.attn_q.weight.lora_b", 40, NAN),
+    "alpha": key("adapter.lora.alpha", math.inf),
+    "values": tensor("blk.0.attn_q.weight.lora_a", dtype="I8", raw=bytes(4 * 32)),
+    "tensor": lambda kvs, tensors: tensors.update({"blk.9.attn_q.weight." + ab: tensors["blk.0.attn_q.weight." + ab] for ab in ("lora_a", "lora_b")}),
+    "suffix": lambda kvs, tensors: tensors.update({"blk.0.attn_norm.weight": ("F32", [32], bytes(128))}),
+}
 # what fuzzing begins with
 SEEDS = {c["name"]: c for c in (
     dict(SMALL, name="good-llama", types={"": "Q4_0", "token_embd": "Q8_0"}, tied=True),
@@ -475,25 +518,32 @@ SEEDS = {c["name"]: c for c in (
 )}
 
 
-def write(path, c, spoil=None):
-    kvs, tensors = build(c)
+def write(path, made, spoil=None):
+    """made: (settings, tensors)"""
+    kvs, tensors = made
     if spoil:
         spoil(kvs, tensors)
     m.write_gguf(path, kvs, tensors)
 
 
 def write_all(folder, wanted):
-    """The models of these names (none: all), and the spoilt ones when "bad" is among them."""
-    unknown = set(wanted) - set(MODELS) - {"bad"}
+    """The models and adapters of these names (none: all), and the spoilt ones when "bad" is among them."""
+    unknown = set(wanted) - set(MODELS) - set(LORAS) - {"bad"}
     if unknown:
-        raise SystemExit(f"gen-model: no model {', '.join(sorted(unknown))}; there are {', '.join(MODELS)} and bad")
+        raise SystemExit(f"gen-model: no model {', '.join(sorted(unknown))}; there are {', '.join([*MODELS, *LORAS])} and bad")
     os.makedirs(folder, exist_ok=True)
     for name, c in MODELS.items():
         if not wanted or name in wanted:
-            write(f"{folder}/{name}.gguf", c)
+            write(f"{folder}/{name}.gguf", build(c))
+    for name, of in LORAS.items():
+        if not wanted or name in wanted:
+            write(f"{folder}/{name}.gguf", lora(*of))
     if wanted and "bad" not in wanted:
         return
     for name, (c, spoil) in BAD.items():
-        write(f"{folder}/bad-{name}.gguf", c, spoil)
-    write(f"{folder}/bad-truncated.gguf", SMALL)
+        write(f"{folder}/bad-{name}.gguf", build(c), spoil)
+    write(f"{folder}/small.gguf", build(SMALL))
+    for name, spoil in BAD_LORA.items():
+        write(f"{folder}/bad-lora-{name}.gguf", lora(SMALL, 4, 8.0, ("attn_q", "ffn_down")), spoil)
+    write(f"{folder}/bad-truncated.gguf", build(SMALL))
     os.truncate(f"{folder}/bad-truncated.gguf", os.path.getsize(f"{folder}/bad-truncated.gguf") - 1000)
