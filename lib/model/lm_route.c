@@ -97,7 +97,7 @@ static void keep_groups(const struct ds_route *route, double *score)
 void ds_route(const struct ds_route *route, const float *logits, const float *bias,
 	      struct ds_pick *picks)
 {
-	double p[DS_EXPERTS_MAX], score[DS_EXPERTS_MAX], sum = 0, factor;
+	double p[DS_EXPERTS_MAX], score[DS_EXPERTS_MAX] = {0}, sum = 0, factor;
 	bool taken[DS_EXPERTS_MAX];
 
 	gate(route, logits, p);
