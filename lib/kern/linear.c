@@ -244,16 +244,27 @@ static void run_integers(const struct job *job, const struct slab *s, uint8_t *s
 	}
 }
 
+/* Of no rows when there are no tokens. */
+static size_t product_slabs(const struct ds_product *p, const struct ds_act *act)
+{
+	const struct ds_act *own = p->act ? p->act : act;
+
+	return own->n ? slabs(p->w, own->n) : 0;
+}
+
 static void run_item(void *arg, size_t index, unsigned thread)
 {
-	const struct job *job = arg;
+	struct job own = *(const struct job *)arg, *job = &own;
 	const struct ds_product *p = job->product;
 	uint8_t *scratch = job->lin->scratch + thread * job->lin->thread_bytes;
-	size_t n = job->act->n, count, rows;
+	size_t n, count, rows;
 	struct slab s;
 
-	for (; index >= (count = slabs(p->w, n)); p++)
+	for (; index >= (count = product_slabs(p, job->act)); p++)
 		index -= count;
+	if (p->act)
+		own.act = p->act;
+	n = own.act->n;
 	rows = slab_rows(p->w, n);
 	s = (struct slab){.p = p, .row0 = index * rows};
 	s.n_row = p->w->n - s.row0 < rows ? p->w->n - s.row0 : rows;
@@ -272,9 +283,9 @@ void ds_linear_run(struct ds_linear *lin, const struct ds_product *product, size
 	size_t items = 0;
 
 	for (size_t i = 0; i < n_product; i++) {
-		assert(product[i].w->k == act->k && act->k <= lin->k_max);
-		items += slabs(product[i].w, act->n);
+		assert(product[i].w->k == (product[i].act ? product[i].act : act)->k);
+		assert(product[i].w->k <= lin->k_max);
+		items += product_slabs(&product[i], act);
 	}
-	if (act->n)
-		ds_pool_run(lin->pool, items, run_item, &job);
+	ds_pool_run(lin->pool, items, run_item, &job);
 }

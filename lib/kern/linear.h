@@ -68,6 +68,7 @@ struct ds_product {
 	float *y;	   /* [n tokens][ld] */
 	size_t ld;
 	bool add;
+	const struct ds_act *act; /* of this product alone, or NULL: those of the run */
 };
 
 /* Scratch memory (an open panel) for each thread of pool. */
@@ -75,7 +76,8 @@ struct ds_linear;
 enum ds_status ds_linear_new(struct ds_linear **lin_ret, const struct ds_kern *kern,
 			     struct ds_pool *pool, size_t k_max, struct ds_err *err);
 void ds_linear_free(struct ds_linear *lin);
-/* All products of the same activations in one parallel region: q, k, v together; gate and up. */
+/* All products in one parallel region: q, k, v together; gate and up.  act may be NULL when every
+ * product has its own. */
 void ds_linear_run(struct ds_linear *lin, const struct ds_product *product, size_t n_product,
 		   const struct ds_act *act);
 
