@@ -37,9 +37,19 @@ struct ds_gemm {
 	size_t ldc;
 };
 
+struct ds_matrix;
+struct ds_act;
+/*
+ * Packed rows times one token: y[i] += row row0 + i of w times act, for i < n_row; the additions
+ * as in linear.h, so that y is the bias on entry.
+ */
+typedef void ds_matvec_fn(const struct ds_matrix *w, size_t row0, size_t n_row,
+			  const struct ds_act *act, float *y);
+
 struct ds_kern {
 	const char *name;
 	const struct ds_linear_kern *linear; /* rows of linear.h; see linear_kern.h */
+	ds_matvec_fn *const *matvec;	     /* by weight type; NULL for unknown types */
 	void (*gemm)(const struct ds_gemm *g);
 	/* y = (x - mean) / sqrt(variance + eps) * gain + bias, over n values; y may be x */
 	void (*layernorm)(const float *x, const float *gain_bias, float *y, size_t n, float eps);

@@ -60,7 +60,7 @@ enum ds_status ds_matrix_init(struct ds_matrix *m, uint32_t type, const void *da
 	const struct ds_ggml_type *t = ds_ggml_type(type);
 	size_t bytes;
 
-	if (type >= DS_LINEAR_TYPES || !ds_linear_ref.matvec[type]) {
+	if (type >= DS_LINEAR_TYPES || !ds_matvec_ref[type]) {
 		if (!t)
 			return ds_fail(err, DS_EUNSUPPORTED, "weights of unknown type %u",
 				       (unsigned)type);
@@ -163,8 +163,7 @@ static void run_one_token(const struct job *job, const struct slab *s)
 		float *to = s->p->add ? sum : y;
 
 		load_bias(s, row, to, n);
-		job->lin->kern->linear->matvec[s->p->w->type](s->p->w, s->row0 + row, n, job->act,
-							      to);
+		job->lin->kern->matvec[s->p->w->type](s->p->w, s->row0 + row, n, job->act, to);
 		if (s->p->add)
 			put(s, row, n, sum, R, 0, 1);
 	}

@@ -2,8 +2,8 @@
  * linear_kern.h - the rows of a kernel table that linear.h needs
  *
  * A batch opens 16 rows of a matrix into a panel (integers, or floats for the float types) and
- * multiplies it by tiles of tokens; one token is multiplied by the packed rows.  What is in a panel
- * is known to its table only.  Unused types are NULL.
+ * multiplies it by tiles of tokens.  What is in a panel is known to its table only.  Unused types
+ * are NULL.  One token is multiplied by the packed rows instead: ds_kern.matvec.
  */
 #ifndef DS_KERN_LINEAR_KERN_H
 #define DS_KERN_LINEAR_KERN_H
@@ -33,10 +33,6 @@ struct ds_linear_kern {
 	/* Integer types: y[token][16] (ld apart) = bias[16] + panel times the tile's tokens. */
 	void (*multiply)(const struct ds_panel *panel, const struct ds_act_tile *tile,
 			 const float *bias, float *y, size_t ld);
-	/* act has one token: y[i] += row row0 + i times act, the additions as in linear.h (y is the
-	 * bias on entry), for i < n_row. */
-	void (*matvec[DS_LINEAR_TYPES])(const struct ds_matrix *w, size_t row0, size_t n_row,
-					const struct ds_act *act, float *y);
 };
 
 #endif

@@ -333,5 +333,7 @@ const struct ds_linear_kern ds_linear_ref = {
 	.round = round_token,
 	.open = {INTEGER_TYPES(open_panel), FLOAT_TYPES(float_open)},
 	.multiply = multiply,
-	.matvec = {INTEGER_TYPES(matvec), FLOAT_TYPES(float_matvec)},
 };
+
+ds_matvec_fn *const ds_matvec_ref[DS_LINEAR_TYPES] = {INTEGER_TYPES(matvec),
+						      FLOAT_TYPES(float_matvec)};

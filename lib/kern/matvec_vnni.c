@@ -1,0 +1,10 @@
+/* matvec_vnni.c - one token's rows of linear.h for vnni */
+#include "config.h"
+#if DS_X86
+#include "kern/mv_avx512.h"
+#include "kern/matvec.inc"
+
+ds_matvec_fn *const ds_matvec_vnni[DS_LINEAR_TYPES] = MATVEC_TABLE;
+#else
+typedef int ds_matvec_vnni_unused;
+#endif
