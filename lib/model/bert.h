@@ -18,16 +18,16 @@ struct ds_bert_config {
 };
 
 /* w x + b, for the gemm kernel. */
-struct ds_linear {
+struct ds_bert_map {
 	float *panel; /* [n / 16][k][16] */
 	float *bias;  /* [n] */
 };
 
 struct ds_bert_layer {
-	struct ds_linear qkv;	     /* n_embd -> 3 n_embd: queries, keys, values */
-	struct ds_linear out;	     /* n_embd -> n_embd */
-	struct ds_linear up;	     /* n_embd -> n_ff */
-	struct ds_linear down;	     /* n_ff -> n_embd */
+	struct ds_bert_map qkv;	     /* n_embd -> 3 n_embd: queries, keys, values */
+	struct ds_bert_map out;	     /* n_embd -> n_embd */
+	struct ds_bert_map up;	     /* n_embd -> n_ff */
+	struct ds_bert_map down;	     /* n_ff -> n_embd */
 	float *attn_norm, *ffn_norm; /* [2][n_embd]: gain, bias */
 };
 

@@ -86,7 +86,7 @@ static enum ds_status load_part_norm(struct loader *l, size_t layer, enum part p
 
 /* Columns first..first + n of a linear map that has k inputs. */
 static enum ds_status load_linear(struct loader *l, size_t layer, enum part part,
-				  struct ds_linear *linear, const size_t first_n_k[3])
+				  struct ds_bert_map *linear, const size_t first_n_k[3])
 {
 	size_t first = first_n_k[0], n = first_n_k[1], k = first_n_k[2];
 	char name[160];
@@ -98,7 +98,7 @@ static enum ds_status load_linear(struct loader *l, size_t layer, enum part part
 	return ds_weights_load(l->weights, name, n, 1, linear->bias + first, l->err);
 }
 
-static enum ds_status new_linear(struct loader *l, struct ds_linear *linear, size_t n, size_t k)
+static enum ds_status new_linear(struct loader *l, struct ds_bert_map *linear, size_t n, size_t k)
 {
 	linear->panel = floats(l, n * k);
 	linear->bias = floats(l, n);

@@ -39,6 +39,8 @@ enum ds_status ds_session_new(struct ds_session **session_ret, const struct ds_m
 void ds_session_free(struct ds_session *session);
 size_t ds_session_tokens(const struct ds_session *session); /* read so far */
 size_t ds_session_context(const struct ds_session *session);
+/* Tokens of a pass: as asked for, fewer for a short context or a very wide network. */
+size_t ds_session_batch(const struct ds_session *session);
 /* Bytes of keys, values and scratch memory at the full context. */
 uint64_t ds_session_bytes(const struct ds_session *session);
 

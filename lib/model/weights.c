@@ -25,18 +25,19 @@ static enum ds_status refuse(const struct ds_weights *weights, const struct ds_g
 			  (ull)(d[2] * d[3]), (ull)dim0, (ull)dim1);
 }
 
-enum ds_status ds_weights_tensor(struct ds_weights *weights, const char *name, uint64_t dim0,
-				 uint64_t dim1, const struct ds_gguf_tensor **tensor_ret,
-				 struct ds_err *err)
+/* The tensor of that name and shape, of a type that can be decoded. */
+static enum ds_status find_tensor(struct ds_weights *weights, const char *name,
+				  const uint64_t dim[2], const struct ds_gguf_tensor **tensor_ret,
+				  struct ds_err *err)
 {
 	const struct ds_gguf_tensor *tensor = weights->find(weights->source, name);
 
 	if (!tensor)
 		return ds_fail_at(err, DS_EFORMAT, weights->path, DS_NO_OFFSET,
 				  "tensor %s is missing", name);
-	if (tensor->dim[0] != dim0 || tensor->dim[1] != dim1 || tensor->dim[2] != 1 ||
+	if (tensor->dim[0] != dim[0] || tensor->dim[1] != dim[1] || tensor->dim[2] != 1 ||
 	    tensor->dim[3] != 1)
-		return refuse(weights, tensor, dim0, dim1, err);
+		return refuse(weights, tensor, dim[0], dim[1], err);
 	if (!tensor->data || !ds_quant_decoder(tensor->type)) {
 		const struct ds_ggml_type *type = ds_ggml_type(tensor->type);
 
@@ -46,8 +47,41 @@ enum ds_status ds_weights_tensor(struct ds_weights *weights, const char *name, u
 	}
 	ds_weights_digest(weights, &tensor->type, sizeof tensor->type);
 	ds_weights_digest(weights, tensor->dim, sizeof tensor->dim);
-	ds_weights_digest(weights, tensor->data, tensor->bytes);
 	*tensor_ret = tensor;
+	return DS_OK;
+}
+
+enum ds_status ds_weights_tensor(struct ds_weights *weights, const char *name, uint64_t dim0,
+				 uint64_t dim1, const struct ds_gguf_tensor **tensor_ret,
+				 struct ds_err *err)
+{
+	DS_TRY(find_tensor(weights, name, (uint64_t[]){dim0, dim1}, tensor_ret, err));
+	ds_weights_digest(weights, (*tensor_ret)->data, (*tensor_ret)->bytes);
+	return DS_OK;
+}
+
+/* The beginning, middle and end: other weights of the same shape differ there. */
+static void digest_samples(struct ds_weights *weights, const uint8_t *data, uint64_t bytes)
+{
+	const uint64_t want = 1024, n = bytes < want ? bytes : want;
+
+	for (unsigned i = 0; i < 3; i++)
+		ds_weights_digest(weights, data + (bytes - n) / 2 * i, n);
+}
+
+enum ds_status ds_weights_matrix(struct ds_weights *weights, const char *name, uint64_t dim0,
+				 uint64_t dim1, struct ds_matrix *matrix_ret, struct ds_err *err)
+{
+	const struct ds_gguf_tensor *tensor;
+	struct ds_err why;
+	enum ds_status st;
+
+	DS_TRY(find_tensor(weights, name, (uint64_t[]){dim0, dim1}, &tensor, err));
+	st = ds_matrix_init(matrix_ret, tensor->type, tensor->data, dim1, dim0, &why);
+	if (st != DS_OK)
+		return ds_fail_at(err, st, weights->path, tensor->offset, "tensor %s: %s", name,
+				  why.message);
+	digest_samples(weights, tensor->data, tensor->bytes);
 	return DS_OK;
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "gguf/gguf.h"
+#include "kern/linear.h"
 #include "quant/quant.h"
 
 struct ds_weights {
@@ -29,7 +30,13 @@ void ds_weights_digest(struct ds_weights *weights, const void *bytes, size_t n);
 enum ds_status ds_weights_tensor(struct ds_weights *weights, const char *name, uint64_t dim0,
 				 uint64_t dim1, const struct ds_gguf_tensor **tensor_ret,
 				 struct ds_err *err);
-/* The same, decoded to out [dim1][dim0]; a value that is not finite is refused. */
+/*
+ * The same as a matrix of dim1 rows, of a type that lib/kern multiplies by.  Of the data only
+ * samples enter the fingerprint, so that opening a model does not read it all.
+ */
+enum ds_status ds_weights_matrix(struct ds_weights *weights, const char *name, uint64_t dim0,
+				 uint64_t dim1, struct ds_matrix *matrix_ret, struct ds_err *err);
+/* The tensor, decoded to out [dim1][dim0]; a value that is not finite is refused. */
 enum ds_status ds_weights_load(struct ds_weights *weights, const char *name, uint64_t dim0,
 			       uint64_t dim1, float *out, struct ds_err *err);
 /* Decode a tensor that ds_weights_tensor() gave: values in row order, all finite. */

@@ -1,0 +1,282 @@
+/*
+ * lm_forward.c - the forward pass of language models
+ *
+ * What is done to a token alone (norms, rotary positions, gates, rounding) runs as one step over
+ * all tokens; linear maps and attention bring their own parallel loops.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "model/lm_net.h"
+
+/* Tokens of a parallel item: enough work to be worth fetching. */
+#define STEP_TOKENS 8
+
+struct step {
+	struct ds_session *s;
+	const struct ds_lm_layer *layer;
+	const struct ds_lm_pass *pass;
+	const float *gain;  /* of a norm */
+	const uint32_t *id; /* embed */
+	const float *in;    /* [n][n_embd] */
+	float *out;	    /* [n][n_embd] */
+	void (*token)(const struct step *step, size_t i);
+	size_t n;
+};
+
+static void step_item(void *arg, size_t index, unsigned thread)
+{
+	const struct step *step = arg;
+	size_t end = (index + 1) * STEP_TOKENS;
+
+	(void)thread;
+	for (size_t i = index * STEP_TOKENS; i < end && i < step->n; i++)
+		step->token(step, i);
+}
+
+static void run_step(struct step *step)
+{
+	ds_pool_run(step->s->pool, (step->n + STEP_TOKENS - 1) / STEP_TOKENS, step_item, step);
+}
+
+/* The residual stream of the tokens that go on. */
+static float *stream_out(const struct ds_session *s, const struct ds_lm_pass *pass)
+{
+	return s->x + (pass->n - pass->n_out) * s->lm->config.n_embd;
+}
+
+static void embed_token(const struct step *step, size_t i)
+{
+	struct ds_session *s = step->s;
+	const struct ds_lm *lm = s->lm;
+	size_t n = lm->config.n_embd;
+	float *x = s->x + i * n;
+
+	lm->embed_decode(lm->embed->data + step->id[i] * lm->embed_row_bytes, x, n);
+	if (lm->config.embed_scale != 1)
+		s->kern->scale(x, x, n, lm->config.embed_scale);
+	for (unsigned r = 0; r < DS_LM_ROPES; r++)
+		if (s->rope[r])
+			ds_rope_table(&lm->rope[r], step->pass->pos + i,
+				      s->rope[r] + i * 2 * lm->rope[r].dims);
+}
+
+static void norm_token(const struct step *step, size_t i)
+{
+	struct ds_session *s = step->s;
+	const struct ds_lm_config *c = &s->lm->config;
+
+	s->kern->rmsnorm(step->in + i * c->n_embd, step->gain, ds_act_row(s->act, i), c->n_embd,
+			 c->eps);
+	ds_act_round(s->kern, s->act, i);
+}
+
+/* Norm of rows, as activations of the next linear maps. */
+static void norm(struct ds_session *s, const float *rows, size_t n, const float *gain)
+{
+	struct step step = {.s = s, .gain = gain, .in = rows, .token = norm_token, .n = n};
+
+	ds_act_begin(s->act, n, s->lm->config.n_embd);
+	run_step(&step);
+}
+
+static void round_token(const struct step *step, size_t i)
+{
+	ds_act_round(step->s->kern, step->s->act, i);
+}
+
+static void post_token(const struct step *step, size_t i)
+{
+	struct ds_session *s = step->s;
+	const struct ds_lm_config *c = &s->lm->config;
+	float *y = s->branch + i * c->n_embd;
+
+	s->kern->rmsnorm(y, step->gain, y, c->n_embd, c->eps);
+	s->kern->add(step->out + i * c->n_embd, y, c->n_embd);
+}
+
+/* The last map of a block, from its activations into the residual stream; through a norm of its own
+ * where the model has one. */
+static void block_out(struct ds_session *s, const struct ds_lm_map *map, const float *post_norm,
+		      const struct ds_lm_pass *pass)
+{
+	size_t n_embd = s->lm->config.n_embd;
+	float *x = stream_out(s, pass);
+	struct step step = {
+		.s = s, .gain = post_norm, .out = x, .token = post_token, .n = pass->n_out};
+
+	ds_linear_run(s->linear,
+		      &(struct ds_product){.w = &map->w,
+					   .bias = map->bias,
+					   .y = post_norm ? s->branch : x,
+					   .ld = n_embd,
+					   .add = !post_norm},
+		      1, s->act);
+	if (post_norm)
+		run_step(&step);
+}
+
+/* Norms and rotary positions of n heads. */
+static void place_heads(const struct step *step, float *heads, size_t n, const float *gain,
+			size_t i)
+{
+	struct ds_session *s = step->s;
+	const struct ds_lm_config *c = &s->lm->config;
+	const struct ds_rope *rope = &s->lm->rope[step->layer->rope];
+
+	for (size_t h = 0; gain && h < n; h++)
+		s->kern->rmsnorm(heads + h * c->dim_k, gain, heads + h * c->dim_k, c->dim_k,
+				 c->eps);
+	ds_rope_apply(rope, s->kern, s->rope[step->layer->rope] + i * 2 * rope->dims, heads, n,
+		      c->dim_k);
+}
+
+static void place_token(const struct step *step, size_t i)
+{
+	struct ds_session *s = step->s;
+	const struct ds_lm_config *c = &s->lm->config;
+	const struct ds_lm_pass *pass = step->pass;
+	float *k = s->k + i * c->n_head_kv * c->dim_k, *v = s->v + i * c->n_head_kv * c->dim_v;
+
+	place_heads(step, k, c->n_head_kv, step->layer->k_norm, i);
+	ds_kv_put(s->kv, s->kern, step->layer->index, pass->pos + i, k, v);
+	if (i >= pass->n - pass->n_out)
+		place_heads(step, s->q + i * c->n_head * c->dim_k, c->n_head, step->layer->q_norm,
+			    i);
+}
+
+static struct ds_product product(const struct ds_lm_map *map, float *y)
+{
+	return (struct ds_product){.w = &map->w, .bias = map->bias, .y = y, .ld = map->w.n};
+}
+
+void ds_lm_attention(struct ds_session *s, const struct ds_lm_layer *layer,
+		     const struct ds_lm_pass *pass)
+{
+	const struct ds_lm_config *c = &s->lm->config;
+	size_t skip = pass->n - pass->n_out, q_width = c->n_head * c->dim_k;
+	const struct ds_product qkv[] = {product(&layer->k, s->k), product(&layer->v, s->v),
+					 product(&layer->q, s->q)};
+	struct step step = {.s = s, .layer = layer, .pass = pass};
+
+	norm(s, s->x, pass->n, layer->attn_norm);
+	ds_linear_run(s->linear, qkv, pass->n_out ? 3 : 2, s->act);
+	step.token = place_token;
+	step.n = pass->n;
+	run_step(&step);
+	if (!pass->n_out)
+		return;
+	ds_act_begin(s->act, pass->n_out, c->n_head * c->dim_v);
+	ds_attn_run(s->attn, &(struct ds_attn_call){.kv = s->kv,
+						    .layer = layer->index,
+						    .pos = pass->pos + skip,
+						    .n = pass->n_out,
+						    .n_head = (uint32_t)c->n_head,
+						    .q = s->q + skip * q_width,
+						    .q_stride = q_width,
+						    .scale = c->attn_scale,
+						    .window = layer->window,
+						    .out = ds_act_row(s->act, 0),
+						    .out_stride = c->n_head * c->dim_v});
+	step.token = round_token;
+	step.n = pass->n_out;
+	run_step(&step);
+	block_out(s, &layer->out, layer->attn_post_norm, pass);
+}
+
+static void gate_token(const struct step *step, size_t i)
+{
+	struct ds_session *s = step->s;
+	size_t n = s->lm->config.n_ff;
+
+	s->lm->gate(s->gate + i * n, s->up + i * n, ds_act_row(s->act, i), n);
+	ds_act_round(s->kern, s->act, i);
+}
+
+void ds_lm_feed_forward(struct ds_session *s, const struct ds_lm_layer *layer,
+			const struct ds_lm_pass *pass)
+{
+	const struct ds_product gate_up[] = {product(&layer->gate, s->gate),
+					     product(&layer->up, s->up)};
+	struct step step = {.s = s, .token = gate_token, .n = pass->n_out};
+
+	if (!pass->n_out)
+		return;
+	norm(s, stream_out(s, pass), pass->n_out, layer->ffn_norm);
+	ds_linear_run(s->linear, gate_up, 2, s->act);
+	ds_act_begin(s->act, pass->n_out, s->lm->config.n_ff);
+	run_step(&step);
+	block_out(s, &layer->down, layer->ffn_post_norm, pass);
+}
+
+/* Whether all are finite: a sum of squares that is tells at once. */
+static bool all_finite(const struct ds_kern *kern, const float *x, size_t n)
+{
+	if (isfinite(kern->dot(x, x, n)))
+		return true;
+	for (size_t i = 0; i < n; i++)
+		if (!isfinite(x[i]))
+			return false;
+	return true;
+}
+
+/* step->out: final states, of the last n_out tokens. */
+static void final_token(const struct step *step, size_t i)
+{
+	struct ds_session *s = step->s;
+	const struct ds_lm_config *c = &s->lm->config;
+	const float *x = s->x + i * c->n_embd;
+	size_t skip = step->pass->n - step->pass->n_out;
+	float *state = step->out + (i - skip) * c->n_embd;
+	bool good = all_finite(s->kern, x, c->n_embd);
+
+	if (i >= skip) {
+		s->kern->rmsnorm(x, s->lm->norm, state, c->n_embd, c->eps);
+		good = good && all_finite(s->kern, state, c->n_embd);
+	}
+	if (!good)
+		atomic_store_explicit(&s->bad, true, memory_order_relaxed);
+}
+
+void ds_lm_forward(struct ds_session *s, const uint32_t *id, const struct ds_lm_pass *pass,
+		   float *state)
+{
+	const struct ds_lm *lm = s->lm;
+	size_t n_layer = lm->config.n_layer;
+	struct ds_lm_pass all = {.pos = pass->pos, .n = pass->n, .n_out = pass->n};
+	struct step step = {.s = s, .pass = pass, .id = id, .out = state, .n = pass->n};
+
+	step.token = embed_token;
+	run_step(&step);
+	for (size_t i = 0; i < n_layer; i++) {
+		const struct ds_lm_layer *layer = &lm->layer[i];
+		const struct ds_lm_pass *now = i + 1 < n_layer ? &all : pass;
+
+		layer->attention(s, layer, now);
+		layer->feed_forward(s, layer, now);
+	}
+	step.token = final_token;
+	run_step(&step);
+}
+
+static void state_token(const struct step *step, size_t i)
+{
+	struct ds_session *s = step->s;
+	size_t n = s->lm->config.n_embd;
+
+	memcpy(ds_act_row(s->act, i), step->in + i * n, n * sizeof *step->in);
+	ds_act_round(s->kern, s->act, i);
+}
+
+void ds_lm_head(struct ds_session *s, const float *state, size_t n, float *out)
+{
+	struct ds_product logits = product(&s->lm->head, out);
+	struct step step = {.s = s, .in = state, .token = state_token, .n = n};
+
+	ds_act_begin(s->act, n, s->lm->config.n_embd);
+	run_step(&step);
+	ds_linear_run(s->linear, &logits, 1, s->act);
+	for (size_t i = 0; i < n; i++)
+		if (!all_finite(s->kern, out + i * logits.ld, logits.ld))
+			atomic_store_explicit(&s->bad, true, memory_order_relaxed);
+}

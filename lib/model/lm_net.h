@@ -1,0 +1,133 @@
+/*
+ * lm_net.h - a language model's network and one session's memory (internal to lib/model)
+ *
+ * A layer is two blocks, attention and feed-forward, each adding to the residual stream.  Blocks
+ * are functions named by the layer, so architectures differ in what they load, not in the loop.
+ */
+#ifndef DS_MODEL_LM_NET_H
+#define DS_MODEL_LM_NET_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "attn/attn.h"
+#include "kern/linear.h"
+#include "kern/rope.h"
+#include "kv/kv.h"
+#include "model/arch.h"
+#include "model/lm.h"
+#include "model/lm_config.h"
+
+/* A linear map; the weights are borrowed from the file. */
+struct ds_lm_map {
+	struct ds_matrix w;
+	const float *bias; /* [w.n], or NULL */
+};
+
+struct ds_lm_layer;
+
+/*
+ * Tokens on their way through the layers: n of them from position pos on, of which the last n_out
+ * go on after this layer (all but in the last layer); keys and values are made of all.
+ */
+struct ds_lm_pass {
+	size_t pos, n, n_out;
+};
+
+typedef void ds_lm_block_fn(struct ds_session *s, const struct ds_lm_layer *layer,
+			    const struct ds_lm_pass *pass);
+
+struct ds_lm_layer {
+	uint32_t index;
+	ds_lm_block_fn *attention, *feed_forward;
+	struct ds_lm_map q, k, v, out;
+	struct ds_lm_map gate, up, down;
+	const float *attn_norm, *ffn_norm;	     /* [n_embd] */
+	const float *q_norm, *k_norm;		     /* [dim_k] of each head, or NULL */
+	const float *attn_post_norm, *ffn_post_norm; /* [n_embd] of a block's output, or NULL */
+	uint32_t window;			     /* see struct ds_attn_call */
+	unsigned rope;				     /* of struct ds_lm */
+};
+
+enum { DS_LM_ROPE, DS_LM_ROPE_WINDOW, DS_LM_ROPES };
+
+struct ds_lm {
+	struct ds_lm_config config;
+	uint32_t n_vocab;
+	const struct ds_gguf_tensor *embed; /* [n_vocab][n_embd], decoded as needed */
+	ds_decode_fn *embed_decode;
+	struct ds_lm_layer *layer; /* [n_layer] */
+	const float *norm;	   /* [n_embd] */
+	struct ds_lm_map head;
+	struct ds_rope rope[DS_LM_ROPES];
+	size_t embed_row_bytes;
+	/* y = act(gate) * up */
+	void (*gate)(const float *gate, const float *up, float *y, size_t n);
+	struct ds_arena mem; /* layers, norms, biases */
+};
+
+struct ds_session {
+	const struct ds_model *model;
+	const struct ds_lm *lm;
+	const struct ds_kern *kern;
+	struct ds_pool *pool;
+	size_t context, batch;
+	size_t n;      /* tokens read */
+	size_t n_want; /* wanted of the last read */
+	struct ds_kv *kv;
+	struct ds_attn *attn;
+	struct ds_linear *linear;
+	struct ds_act *act;
+	float *x;		  /* [batch][n_embd]: the residual stream */
+	float *q, *k, *v;	  /* [batch][heads * dim] */
+	float *gate, *up;	  /* [batch][n_ff] */
+	float *branch;		  /* [batch][n_embd]: a block's output before its norm */
+	float *state;		  /* [batch][n_embd]: final states of the wanted tokens */
+	float *rope[DS_LM_ROPES]; /* [batch][2 * dims] */
+	atomic_bool bad;	  /* a state was not finite */
+	uint64_t bytes;
+	struct ds_arena mem;
+};
+
+/* What reading the tensors of a model needs. */
+struct ds_lm_loader {
+	struct ds_model *model;
+	struct ds_lm *lm;
+	struct ds_weights *weights;
+	bool *taken; /* [gguf.n_tensor] */
+	struct ds_err *err;
+};
+
+/* "blk.LAYER.PART.weight" [n][k] and ".bias" [n] where the file has one. */
+enum ds_status ds_lm_load_map(struct ds_lm_loader *l, uint32_t layer, const char *part,
+			      const size_t n_k[2], struct ds_lm_map *map_ret);
+/* "blk.LAYER.PART.weight" [n], decoded. */
+enum ds_status ds_lm_load_norm(struct ds_lm_loader *l, uint32_t layer, const char *part, size_t n,
+			       const float **norm_ret);
+
+struct ds_lm_arch {
+	struct ds_arch arch;
+	bool pairs; /* of rotary positions */
+	/* keys beyond those of ds_lm_config_read(); or NULL */
+	enum ds_status (*config)(const struct ds_lm_keys *keys, struct ds_lm_config *config,
+				 struct ds_err *err);
+	/* the tensors and blocks of a layer */
+	enum ds_status (*load_layer)(struct ds_lm_loader *l, struct ds_lm_layer *layer);
+};
+extern const struct ds_lm_arch ds_lm_llama, ds_lm_qwen2, ds_lm_gemma3;
+
+/* Blocks. */
+ds_lm_block_fn ds_lm_attention, ds_lm_feed_forward;
+
+/*
+ * Take tokens id[0..n) through the network; the states of the last want go through the output norm
+ * into state[0..want).  session->bad tells whether all is finite.
+ */
+void ds_lm_forward(struct ds_session *s, const uint32_t *id, const struct ds_lm_pass *pass,
+		   float *state);
+/* Logits of n states into out [n][n_vocab]. */
+void ds_lm_head(struct ds_session *s, const float *state, size_t n, float *out);
+
+#endif

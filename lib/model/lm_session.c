@@ -1,0 +1,234 @@
+/* lm_session.c - sessions: the memory of one sequence, and reading tokens in passes */
+#include <stdlib.h>
+
+#include "model/lm_net.h"
+
+#define BATCH_DEFAULT 512
+#define BATCH_MAX 4096
+/* Scratch memory at most: networks far wider than theirs get a smaller batch. */
+#define SCRATCH_BYTES_MAX ((uint64_t)1 << 30)
+
+/* Floats of a token in the buffers of a session. */
+static uint64_t token_floats(const struct ds_lm *lm)
+{
+	const struct ds_lm_config *c = &lm->config;
+
+	return 3 * c->n_embd + c->n_head * c->dim_k + c->n_head_kv * (c->dim_k + c->dim_v) +
+	       2 * c->n_ff + 2 * (uint64_t)lm->rope[0].dims + 2 * (uint64_t)lm->rope[1].dims;
+}
+
+/* Inputs of the widest linear map. */
+static uint64_t widest(const struct ds_lm_config *c)
+{
+	uint64_t out = c->n_head * c->dim_v, most = c->n_embd > c->n_ff ? c->n_embd : c->n_ff;
+
+	return out > most ? out : most;
+}
+
+static enum ds_status set_sizes(struct ds_session *s, const struct ds_session_options *o,
+				struct ds_err *err)
+{
+	const struct ds_lm *lm = s->lm;
+	uint64_t bytes = token_floats(lm) * sizeof(float) + ds_act_bytes(1, widest(&lm->config));
+
+	s->context = o->context ? o->context : s->model->context;
+	if (s->context > s->model->context)
+		return ds_fail_at(err, DS_ELIMIT, s->model->path, DS_NO_OFFSET,
+				  "a context of %zu tokens, the model takes %u at most", s->context,
+				  s->model->context);
+	s->batch = o->batch ? o->batch : BATCH_DEFAULT;
+	if (s->batch > BATCH_MAX)
+		return ds_fail(err, DS_EINVAL, "a batch of %zu tokens, at most %d expected",
+			       s->batch, BATCH_MAX);
+	if (s->batch > s->context)
+		s->batch = s->context;
+	while (s->batch > 1 && s->batch * bytes > SCRATCH_BYTES_MAX)
+		s->batch /= 2;
+	return DS_OK;
+}
+
+static float *floats(struct ds_session *s, uint64_t width)
+{
+	return ds_kern_floats(&s->mem, s->batch * width);
+}
+
+static enum ds_status new_buffers(struct ds_session *s, struct ds_err *err)
+{
+	const struct ds_lm *lm = s->lm;
+	const struct ds_lm_config *c = &lm->config;
+
+	s->x = floats(s, c->n_embd);
+	s->q = floats(s, c->n_head * c->dim_k);
+	s->k = floats(s, c->n_head_kv * c->dim_k);
+	s->v = floats(s, c->n_head_kv * c->dim_v);
+	s->gate = floats(s, c->n_ff);
+	s->up = floats(s, c->n_ff);
+	s->branch = floats(s, c->n_embd);
+	s->state = floats(s, c->n_embd);
+	if (!s->x || !s->q || !s->k || !s->v || !s->gate || !s->up || !s->branch || !s->state)
+		return ds_fail_nomem(err, s->batch * token_floats(lm) * sizeof(float));
+	for (size_t i = 0; i < DS_LM_ROPES; i++) {
+		if (!lm->rope[i].dims)
+			continue;
+		s->rope[i] = floats(s, 2 * (uint64_t)lm->rope[i].dims);
+		if (!s->rope[i])
+			return ds_fail_nomem(err, s->batch * token_floats(lm) * sizeof(float));
+	}
+	return DS_OK;
+}
+
+static enum ds_status init(struct ds_session *s, const struct ds_session_options *options,
+			   struct ds_err *err)
+{
+	const struct ds_lm_config *c = &s->lm->config;
+	struct ds_kv_shape shape;
+
+	DS_TRY(set_sizes(s, options, err));
+	shape = (struct ds_kv_shape){.n_layer = (uint32_t)c->n_layer,
+				     .n_head = (uint32_t)c->n_head_kv,
+				     .dim_k = (uint32_t)c->dim_k,
+				     .dim_v = (uint32_t)c->dim_v,
+				     .n_context = (uint32_t)s->context};
+	DS_TRY(new_buffers(s, err));
+	DS_TRY(ds_act_new(&s->act, s->batch, widest(c), err));
+	DS_TRY(ds_kv_new(&s->kv, &shape, err));
+	DS_TRY(ds_attn_new(&s->attn, s->kern, s->pool, &shape, (uint32_t)c->n_head, err));
+	DS_TRY(ds_linear_new(&s->linear, s->kern, s->pool, widest(c), err));
+	s->bytes = sizeof *s + s->mem.used_bytes + ds_act_bytes(s->batch, widest(c)) +
+		   ds_kv_bytes(&shape, s->context);
+	return DS_OK;
+}
+
+enum ds_status ds_session_new(struct ds_session **session_ret, const struct ds_model *model,
+			      struct ds_pool *pool, const struct ds_session_options *options,
+			      struct ds_err *err)
+{
+	struct ds_session *s;
+	enum ds_status st;
+
+	if (!ds_model_is_lm(model))
+		return ds_fail_at(err, DS_EINVAL, model->path, DS_NO_OFFSET,
+				  "architecture %s is no language model", model->arch->name);
+	s = ds_alloc_zero(1, sizeof *s);
+	if (!s)
+		return ds_fail_nomem(err, sizeof *s);
+	s->model = model;
+	s->lm = model->net;
+	s->kern = model->kern;
+	s->pool = pool;
+	ds_arena_init(&s->mem);
+	st = init(s, options, err);
+	if (st != DS_OK) {
+		ds_session_free(s);
+		return st;
+	}
+	*session_ret = s;
+	return DS_OK;
+}
+
+void ds_session_free(struct ds_session *s)
+{
+	if (!s)
+		return;
+	ds_linear_free(s->linear);
+	ds_attn_free(s->attn);
+	ds_kv_free(s->kv);
+	ds_act_free(s->act);
+	ds_arena_fini(&s->mem);
+	free(s);
+}
+
+size_t ds_session_tokens(const struct ds_session *s)
+{
+	return s->n;
+}
+
+size_t ds_session_context(const struct ds_session *s)
+{
+	return s->context;
+}
+
+size_t ds_session_batch(const struct ds_session *s)
+{
+	return s->batch;
+}
+
+uint64_t ds_session_bytes(const struct ds_session *s)
+{
+	return s->bytes;
+}
+
+static enum ds_status not_finite(struct ds_session *s, struct ds_err *err)
+{
+	atomic_store(&s->bad, false);
+	return ds_fail_at(err, DS_EFORMAT, s->model->path, DS_NO_OFFSET,
+			  "the network's values are not finite: "
+			  "the model's weights are out of range or not numbers");
+}
+
+static enum ds_status check_read(const struct ds_session *s, const uint32_t *id, size_t n,
+				 size_t n_want, struct ds_err *err)
+{
+	if (n > s->context - s->n)
+		return ds_fail(err, DS_ELIMIT,
+			       "%zu tokens after %zu exceed the context of %zu tokens", n, s->n,
+			       s->context);
+	if (n_want > n || n_want > s->batch)
+		return ds_fail(err, DS_EINVAL, "states of %zu tokens, at most %zu expected", n_want,
+			       n < s->batch ? n : s->batch);
+	for (size_t i = 0; i < n; i++)
+		if (id[i] >= s->lm->n_vocab)
+			return ds_fail(err, DS_EINVAL, "token id %u, the vocabulary has %u tokens",
+				       id[i], s->lm->n_vocab);
+	return DS_OK;
+}
+
+enum ds_status ds_session_read(struct ds_session *s, const uint32_t *id, size_t n, size_t n_want,
+			       struct ds_err *err)
+{
+	size_t start = s->n, end = s->n + n, first = end - n_want;
+
+	DS_TRY(check_read(s, id, n, n_want, err));
+	DS_TRY(ds_kv_reserve(s->kv, end, err));
+	s->n_want = 0;
+	while (s->n < end) {
+		size_t next = end - s->n < s->batch ? end : s->n + s->batch;
+		size_t from = s->n > first ? s->n : first; /* wanted ones of this pass */
+		struct ds_lm_pass pass = {
+			.pos = s->n, .n = next - s->n, .n_out = next > from ? next - from : 0};
+
+		ds_lm_forward(s, id + (s->n - start), &pass,
+			      s->state + (from - first) * s->lm->config.n_embd);
+		if (atomic_load(&s->bad)) {
+			ds_session_truncate(s, start);
+			return not_finite(s, err);
+		}
+		s->n = next;
+	}
+	s->n_want = n_want;
+	return DS_OK;
+}
+
+const float *ds_session_state(const struct ds_session *s, size_t i)
+{
+	return i < s->n_want ? s->state + i * s->lm->config.n_embd : NULL;
+}
+
+enum ds_status ds_session_logits(struct ds_session *s, size_t first, size_t n, float *out,
+				 struct ds_err *err)
+{
+	if (first > s->n_want || n > s->n_want - first)
+		return ds_fail(err, DS_EINVAL, "logits of tokens %zu..%zu, of %zu wanted ones",
+			       first, first + n, s->n_want);
+	if (n == 0)
+		return DS_OK;
+	ds_lm_head(s, s->state + first * s->lm->config.n_embd, n, out);
+	return atomic_load(&s->bad) ? not_finite(s, err) : DS_OK;
+}
+
+void ds_session_truncate(struct ds_session *s, size_t n)
+{
+	if (n < s->n)
+		s->n = n;
+	ds_kv_truncate(s->kv, s->n);
+}
