@@ -1,11 +1,15 @@
 /*
  * attn.h - exact causal attention of new tokens over a sequence's pages
  *
- * The written order of one query and head: pages ascending; within a page scores (dot products
- * ascending over the head's values, times scale), the maximum so far, exponentials, their sum over
- * 16 lanes, and the weighted values added in token order after rescaling by the change of the
- * maximum.  Pages begin at multiples of 64 tokens, so the result does not depend on how the
- * sequence was split into calls, nor on threads or instruction set.
+ * The written order of one query and head: the query times scale / ln 2 (one factor, rounded) is
+ * multiplied with the keys, ascending over the head's values.  Keys are taken in segments of 512
+ * and pages of 64, ascending, all at multiples of their size.  A segment starts with the maximum
+ * -FLT_MAX, no sum and no values; a page raises the maximum to that of its scores, rescales what
+ * there is by 2^(old - new), and adds powers of 2 (over 16 lanes) and values in token order, fused.
+ * Segments are joined in ascending order, and the values divided by the sum (struct
+ * ds_page_softmax, attn_join and attn_finish in kern.h).  Keys a token does not see add exact
+ * zeros.  So the result does not depend on how the sequence was split into calls, nor on threads or
+ * instruction set, and one token's work can be shared by threads.
  */
 #ifndef DS_ATTN_ATTN_H
 #define DS_ATTN_ATTN_H
@@ -17,6 +21,8 @@
 #include "base/pool.h"
 #include "kern/kern.h"
 #include "kv/kv.h"
+
+#define DS_ATTN_SEGMENT 512 /* keys */
 
 struct ds_attn_call {
 	const struct ds_kv *kv; /* holds the keys and values of the new tokens already */
@@ -31,12 +37,14 @@ struct ds_attn_call {
 	size_t out_stride;
 };
 
-/* Scratch memory for each thread of pool. */
+/* Scratch memory for each thread of pool; n_head as in the calls to come. */
 struct ds_attn;
 enum ds_status ds_attn_new(struct ds_attn **attn_ret, const struct ds_kern *kern,
 			   struct ds_pool *pool, const struct ds_kv_shape *shape, uint32_t n_head,
 			   struct ds_err *err);
 void ds_attn_free(struct ds_attn *attn);
+/* Bytes of scratch memory. */
+size_t ds_attn_bytes(const struct ds_attn *attn);
 void ds_attn_run(struct ds_attn *attn, const struct ds_attn_call *call);
 
 #endif

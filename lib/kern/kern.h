@@ -25,7 +25,8 @@ static inline size_t ds_kern_pad(size_t n)
 
 /*
  * c[i][j] = bias[j] + sum over k of a[i][k] * w[j][k], fused multiply-adds, k ascending.
- * w is packed (ds_kern_pack) as [pad(n) / 16][k][16]; c is written up to column pad(n).
+ * w is packed (ds_kern_pack) as [pad(n) / 16][k][16]; c is written up to column pad(n).  With keep,
+ * the sum starts at c[i][j] * keep[i] instead of bias[j].
  */
 struct ds_gemm {
 	size_t m, n, k;
@@ -35,6 +36,34 @@ struct ds_gemm {
 	const float *bias;  /* [pad(n)], or NULL for zeros */
 	float *c;	    /* [m][ldc], ldc >= pad(n) */
 	size_t ldc;
+	const uint16_t *half; /* the panels as f16, instead of panel */
+	size_t panel_rows;    /* rows of a panel from one to the next; 0: k */
+	const float *keep;    /* [m], or NULL */
+};
+
+/* Keys [first, end) of a page. */
+struct ds_key_range {
+	uint8_t first, end;
+};
+
+/*
+ * One page of attention for n queries.  For each: its scores' maximum and the one so far become
+ * max; factor = 2^(the old - the new); scores become 2^(score - max), 0 outside of its range; they
+ * are summed over 16 lanes, ascending, and sum = sum * factor + these.
+ */
+struct ds_page_softmax {
+	size_t n;
+	float *score; /* [n][stride], columns first .. end - 1 are used; multiples of 16 */
+	size_t stride;
+	unsigned first, end;
+	const struct ds_key_range *range; /* [n], or NULL: all of first .. end - 1 */
+	float *max, *factor;		  /* [n]; the first max: -FLT_MAX */
+	float *sum;			  /* [n][16] */
+};
+
+/* Attention of a query over some keys: maximum, sum of powers in 16 lanes, weighted values. */
+struct ds_attn_part {
+	float *max, *sum, *value;
 };
 
 struct ds_matrix;
@@ -87,6 +116,13 @@ struct ds_kern {
 	size_t (*argmax)(const float *x, size_t n);
 	/* ln of the sum of e^x, n >= 1: the log-probability of i is x[i] - logsumexp(x) */
 	double (*logsumexp)(const float *x, size_t n);
+
+	void (*page_softmax)(const struct ds_page_softmax *s);
+	/* into = into and part together; dim values, a multiple of 16 */
+	void (*attn_join)(const struct ds_attn_part *into, const struct ds_attn_part *part,
+			  size_t dim);
+	/* out = value / sum */
+	void (*attn_finish)(const struct ds_attn_part *part, float *out, size_t dim);
 };
 
 /*

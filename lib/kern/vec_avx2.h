@@ -94,6 +94,32 @@ static inline struct v16 v16_swap_pairs(struct v16 a)
 	return (struct v16){_mm256_permute_ps(a.a, 0xB1), _mm256_permute_ps(a.b, 0xB1)};
 }
 
+static inline __m256 keep_lanes_8(__m256 a, int from, int to, __m256 fill)
+{
+	__m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+	__m256i below = _mm256_cmpgt_epi32(_mm256_set1_epi32(from), lane);
+	__m256i inside = _mm256_andnot_si256(below, _mm256_cmpgt_epi32(_mm256_set1_epi32(to), lane));
+
+	return _mm256_blendv_ps(fill, a, _mm256_castsi256_ps(inside));
+}
+
+static inline struct v16 v16_keep_lanes(struct v16 a, unsigned from, unsigned to, float fill)
+{
+	__m256 f = _mm256_set1_ps(fill);
+
+	return (struct v16){keep_lanes_8(a.a, (int)from, (int)to, f),
+			    keep_lanes_8(a.b, (int)from - 8, (int)to - 8, f)};
+}
+
+static inline float v16_greatest(struct v16 a)
+{
+	__m256 h = _mm256_max_ps(a.a, a.b);
+	__m128 s = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+
+	s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+	return _mm_cvtss_f32(_mm_max_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+
 static inline struct v16 v16_load_half(const uint16_t *p)
 {
 	return (struct v16){_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)),

@@ -87,6 +87,22 @@ static inline struct v16 v16_swap_pairs(struct v16 a)
 	return (struct v16){_mm512_permute_ps(a.v, 0xB1)};
 }
 
+static inline struct v16 v16_keep_lanes(struct v16 a, unsigned from, unsigned to, float fill)
+{
+	__mmask16 inside = (__mmask16)(((1u << to) - 1) & ~((1u << from) - 1));
+
+	return (struct v16){_mm512_mask_blend_ps(inside, _mm512_set1_ps(fill), a.v)};
+}
+
+static inline float v16_greatest(struct v16 a)
+{
+	__m256 h = _mm256_max_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+	__m128 s = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+
+	s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+	return _mm_cvtss_f32(_mm_max_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+
 static inline struct v16 v16_load_half(const uint16_t *p)
 {
 	return (struct v16){_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p))};

@@ -99,6 +99,20 @@ static inline struct v16 v16_swap_pairs(struct v16 a)
 	V16_EACH(a.f[i ^ 1]);
 }
 
+/* lanes [from, to) of a, the others fill; from, to <= 16 */
+static inline struct v16 v16_keep_lanes(struct v16 a, unsigned from, unsigned to, float fill)
+{
+	V16_EACH(i >= from && i < to ? a.f[i] : fill);
+}
+
+static inline float v16_greatest(struct v16 a)
+{
+	for (unsigned half = 8; half; half /= 2)
+		for (unsigned i = 0; i < half; i++)
+			a.f[i] = a.f[i] > a.f[i + half] ? a.f[i] : a.f[i + half];
+	return a.f[0];
+}
+
 /* 16 half-precision numbers; as x86, NaN comes quiet */
 static inline struct v16 v16_load_half(const uint16_t *p)
 {

@@ -1,8 +1,11 @@
 /*
  * kv.h - keys and values of one sequence, in pages of 64 tokens
  *
- * A page holds one layer's and one KV head's tokens [64 p, 64 p + 64) as f16: keys transposed,
- * [dim_k / 16 groups ...] in the layout of the attention kernels, so that nothing is repacked.
+ * A page holds one layer's and one KV head's tokens [64 p, 64 p + 64) as f16, in the panels that
+ * the kernels multiply by (kern.h), so that nothing is repacked:
+ *
+ *	keys [64 / 16][dim_k][16 tokens]	values [dim_v / 16][64 tokens][16]
+ *
  * Slots not yet written are zero.
  */
 #ifndef DS_KV_KV_H
@@ -16,6 +19,7 @@
 #include "kern/kern.h"
 
 #define DS_KV_PAGE 64 /* tokens */
+#define DS_KV_DIM_MAX 1024
 
 struct ds_kv_shape {
 	uint32_t n_layer, n_head; /* KV heads */
@@ -25,10 +29,12 @@ struct ds_kv_shape {
 
 struct ds_kv;
 
-/* Pages are taken as the sequence grows; DS_ENOMEM then comes from ds_kv_reserve(). */
+/* DS_EUNSUPPORTED for dims that are no multiples of 16 up to DS_KV_DIM_MAX.  Pages are taken as the
+ * sequence grows; DS_ENOMEM then comes from ds_kv_reserve(). */
 enum ds_status ds_kv_new(struct ds_kv **kv_ret, const struct ds_kv_shape *shape,
 			 struct ds_err *err);
 void ds_kv_free(struct ds_kv *kv);
+const struct ds_kv_shape *ds_kv_shape(const struct ds_kv *kv);
 /* Bytes of n tokens. */
 size_t ds_kv_bytes(const struct ds_kv_shape *shape, size_t n);
 /* Make room for n tokens in all; DS_ELIMIT beyond n_context. */
@@ -37,6 +43,8 @@ enum ds_status ds_kv_reserve(struct ds_kv *kv, size_t n, struct ds_err *err);
  * positions may be put by different threads. */
 void ds_kv_put(struct ds_kv *kv, const struct ds_kern *kern, uint32_t layer, size_t pos,
 	       const float *keys, const float *values);
+/* The keys of a page, then its values. */
+const uint16_t *ds_kv_page(const struct ds_kv *kv, uint32_t layer, uint32_t head, size_t page);
 /* Forget what lies at and after token n. */
 void ds_kv_truncate(struct ds_kv *kv, size_t n);
 

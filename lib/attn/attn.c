@@ -1,0 +1,411 @@
+/*
+ * attn.c - exact attention, page by page
+ *
+ * Work is cut into tiles: some queries times the query heads that share a KV head (a part of them
+ * where they are many), as rows of two matrix products a page.  Where that leaves threads without
+ * work (one token), the segments of a tile are done apart and joined by whoever ends last.
+ */
+#include "attn/attn.h"
+
+#include <assert.h>
+#include <float.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#define SEGMENT_PAGES (DS_ATTN_SEGMENT / DS_KV_PAGE)
+/* Rows of a tile: a multiple of the kernels' 12, at least so many. */
+#define TILE_ROWS 48
+#define GEMM_ROWS 12
+#define PART_HEADS 16
+/* From so many rows on a page is worth opening to floats. */
+#define OPEN_ROWS 24
+/* Segments that are done apart: so many at a time, of tiles with so many rows at most. */
+#define ROUND_SEGMENTS 16
+#define SPLIT_ROWS 24
+
+#define LOG2_E 1.44269504f
+
+/* A struct ds_attn_part for each row: [rows], [rows][16], [rows][dim_v] */
+struct parts {
+	float *max, *sum, *value;
+};
+
+struct scratch {
+	float *q;	      /* [rows][dim_k] */
+	float *score;	      /* [rows][64] */
+	float *factor;	      /* [rows] */
+	float *keys, *values; /* of a page */
+	struct ds_key_range *range;
+	struct parts part, total;
+};
+
+struct ds_attn {
+	const struct ds_kern *kern;
+	struct ds_pool *pool;
+	struct ds_arena mem;
+	struct ds_kv_shape shape;
+	uint32_t group, heads;	 /* query heads of a KV head, of a tile */
+	size_t n_share;		 /* tiles of the same queries: KV heads x parts of their group */
+	size_t queries;		 /* of a tile */
+	size_t rows;		 /* of a tile */
+	struct scratch *scratch; /* [threads] */
+	struct parts *split;	 /* [n_share][ROUND_SEGMENTS], or NULL: tiles suffice */
+	struct parts *joined;	 /* [n_share] */
+	atomic_uint *done;	 /* [n_share]: segments of this round */
+	/* of the call */
+	const struct ds_attn_call *call;
+	size_t n_tile;
+	size_t segment, n_segment; /* of this round */
+	size_t last_segment;
+};
+
+struct tile {
+	const struct ds_attn_call *call;
+	uint32_t kv_head, head, n_head; /* query heads */
+	size_t query, n;		/* of the call */
+	size_t rows;			/* n * n_head: query, then head */
+};
+
+static size_t smaller(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* The first key that a token sees. */
+static size_t first_key(const struct ds_attn_call *call, size_t pos)
+{
+	return call->window && pos >= call->window ? pos - call->window + 1 : 0;
+}
+
+/* Share of a tile: which KV head, and which part of its group. */
+static struct tile tile_of(const struct ds_attn *attn, size_t share, size_t index)
+{
+	size_t n_part = attn->n_share / attn->shape.n_head;
+	uint32_t first = (uint32_t)(share % n_part) * attn->heads;
+	struct tile t = {.call = attn->call, .kv_head = (uint32_t)(share / n_part)};
+
+	t.head = t.kv_head * attn->group + first;
+	t.n_head = attn->group - first < attn->heads ? attn->group - first : attn->heads;
+	t.query = index * attn->queries;
+	t.n = smaller(attn->call->n - t.query, attn->queries);
+	t.rows = t.n * t.n_head;
+	return t;
+}
+
+static void load_queries(const struct ds_attn *attn, const struct tile *t, float *q)
+{
+	const struct ds_attn_call *call = t->call;
+	size_t dim = attn->shape.dim_k;
+
+	/* the heads of a query lie together */
+	for (size_t i = 0; i < t->n; i++)
+		attn->kern->scale(call->q + (t->query + i) * call->q_stride + t->head * dim,
+				  q + i * t->n_head * dim, t->n_head * dim, call->scale * LOG2_E);
+}
+
+/* The keys of a page that each row sees; false when all rows see all. */
+static bool page_ranges(const struct tile *t, size_t page, struct ds_key_range *range)
+{
+	size_t begin = page * DS_KV_PAGE, first_pos = t->call->pos + t->query;
+
+	if (first_key(t->call, first_pos + t->n - 1) <= begin &&
+	    first_pos + 1 >= begin + DS_KV_PAGE)
+		return false;
+	for (size_t i = 0; i < t->n; i++) {
+		size_t end = first_pos + i + 1, first = first_key(t->call, first_pos + i);
+		struct ds_key_range r;
+
+		end = end < begin ? 0 : smaller(end - begin, DS_KV_PAGE);
+		first = first < begin ? 0 : smaller(first - begin, end);
+		r = (struct ds_key_range){(uint8_t)first, (uint8_t)end};
+		for (uint32_t h = 0; h < t->n_head; h++)
+			*range++ = r;
+	}
+	return true;
+}
+
+static void attend_page(const struct ds_attn *attn, const struct tile *t, struct scratch *s,
+			size_t page, const struct parts *part, bool fresh)
+{
+	const struct ds_kern *kern = attn->kern;
+	size_t dim_k = attn->shape.dim_k, dim_v = attn->shape.dim_v, begin = page * DS_KV_PAGE;
+	size_t lowest = first_key(t->call, t->call->pos + t->query);
+	size_t beyond = t->call->pos + t->query + t->n;
+	/* columns that any row sees, in whole vectors */
+	size_t first = (lowest > begin ? lowest - begin : 0) / DS_KERN_LANES * DS_KERN_LANES;
+	size_t end = ds_kern_pad(smaller(beyond - begin, DS_KV_PAGE));
+	const uint16_t *keys = ds_kv_page(t->call->kv, t->call->layer, t->kv_head, page);
+	const uint16_t *values = keys + DS_KV_PAGE * dim_k;
+	struct ds_gemm score = {.m = t->rows,
+				.n = end - first,
+				.k = dim_k,
+				.a = s->q,
+				.lda = dim_k,
+				.c = s->score + first,
+				.ldc = DS_KV_PAGE};
+	struct ds_page_softmax soft = {.n = t->rows,
+				       .score = s->score,
+				       .stride = DS_KV_PAGE,
+				       .first = (unsigned)first,
+				       .end = (unsigned)end,
+				       .max = part->max,
+				       .factor = s->factor,
+				       .sum = part->sum};
+	struct ds_gemm mix = {.m = t->rows,
+			      .n = dim_v,
+			      .k = end - first,
+			      .a = s->score + first,
+			      .lda = DS_KV_PAGE,
+			      .c = part->value,
+			      .ldc = dim_v,
+			      .panel_rows = DS_KV_PAGE,
+			      .keep = fresh ? NULL : s->factor};
+
+	if (page_ranges(t, page, s->range))
+		soft.range = s->range;
+	if (t->rows >= OPEN_ROWS) {
+		kern->from_half(keys, s->keys, DS_KV_PAGE * dim_k);
+		kern->from_half(values, s->values, DS_KV_PAGE * dim_v);
+		score.panel = s->keys + first * dim_k;
+		mix.panel = s->values + first * DS_KERN_LANES;
+	} else {
+		score.half = keys + first * dim_k;
+		mix.half = values + first * DS_KERN_LANES;
+	}
+	kern->gemm(&score);
+	kern->page_softmax(&soft);
+	kern->gemm(&mix);
+}
+
+/* The pages of a segment that the tile sees. */
+static void attend_segment(const struct ds_attn *attn, const struct tile *t, struct scratch *s,
+			   size_t segment, const struct parts *part)
+{
+	size_t first_pos = t->call->pos + t->query,
+	       page = first_key(t->call, first_pos) / DS_KV_PAGE;
+	size_t end = (first_pos + t->n - 1) / DS_KV_PAGE + 1;
+	bool fresh = true;
+
+	if (page < segment * SEGMENT_PAGES)
+		page = segment * SEGMENT_PAGES;
+	for (size_t r = 0; r < t->rows; r++)
+		part->max[r] = -FLT_MAX;
+	for (size_t i = 0; i < t->rows * DS_KERN_LANES; i++)
+		part->sum[i] = 0;
+	for (; page < smaller(end, (segment + 1) * SEGMENT_PAGES); page++, fresh = false)
+		attend_page(attn, t, s, page, part, fresh);
+}
+
+static struct ds_attn_part row_part(const struct parts *p, size_t row, size_t dim)
+{
+	return (struct ds_attn_part){p->max + row, p->sum + row * DS_KERN_LANES,
+				     p->value + row * dim};
+}
+
+static void join(const struct ds_attn *attn, const struct tile *t, const struct parts *into,
+		 const struct parts *part)
+{
+	for (size_t r = 0; r < t->rows; r++) {
+		struct ds_attn_part a = row_part(into, r, attn->shape.dim_v);
+		struct ds_attn_part b = row_part(part, r, attn->shape.dim_v);
+
+		attn->kern->attn_join(&a, &b, attn->shape.dim_v);
+	}
+}
+
+static void finish(const struct ds_attn *attn, const struct tile *t, const struct parts *part)
+{
+	size_t dim = attn->shape.dim_v;
+
+	for (size_t r = 0; r < t->rows; r++) {
+		struct ds_attn_part p = row_part(part, r, dim);
+		size_t query = t->query + r / t->n_head, head = t->head + r % t->n_head;
+
+		attn->kern->attn_finish(&p, t->call->out + query * t->call->out_stride + head * dim,
+					dim);
+	}
+}
+
+static size_t first_segment(const struct tile *t)
+{
+	return first_key(t->call, t->call->pos + t->query) / DS_ATTN_SEGMENT;
+}
+
+static size_t last_segment(const struct tile *t)
+{
+	return (t->call->pos + t->query + t->n - 1) / DS_ATTN_SEGMENT;
+}
+
+/* Late tiles see the most keys: they come first. */
+static void do_tile(void *arg, size_t index, unsigned thread)
+{
+	const struct ds_attn *attn = arg;
+	struct scratch *s = &attn->scratch[thread];
+	struct tile t =
+		tile_of(attn, index % attn->n_share, attn->n_tile - 1 - index / attn->n_share);
+	size_t segment = first_segment(&t), last = last_segment(&t);
+
+	load_queries(attn, &t, s->q);
+	attend_segment(attn, &t, s, segment, &s->total);
+	while (segment++ < last) {
+		attend_segment(attn, &t, s, segment, &s->part);
+		join(attn, &t, &s->total, &s->part);
+	}
+	finish(attn, &t, &s->total);
+}
+
+/* One segment of one share; the last to end joins those of the round. */
+static void do_segment(void *arg, size_t index, unsigned thread)
+{
+	struct ds_attn *attn = arg;
+	struct scratch *s = &attn->scratch[thread];
+	size_t share = index / attn->n_segment, i = index % attn->n_segment;
+	const struct parts *split = attn->split + share * ROUND_SEGMENTS;
+	const struct parts *joined = &attn->joined[share];
+	struct tile t = tile_of(attn, share, 0);
+	bool first_round = attn->segment == first_segment(&t);
+
+	load_queries(attn, &t, s->q);
+	/* the first segment of all is what the others are joined to */
+	attend_segment(attn, &t, s, attn->segment + i, first_round && i == 0 ? joined : &split[i]);
+	if (atomic_fetch_add(&attn->done[share], 1) + 1 < attn->n_segment)
+		return;
+	atomic_store(&attn->done[share], 0);
+	for (i = first_round; i < attn->n_segment; i++)
+		join(attn, &t, joined, &split[i]);
+	if (attn->segment + attn->n_segment > attn->last_segment)
+		finish(attn, &t, joined);
+}
+
+void ds_attn_run(struct ds_attn *attn, const struct ds_attn_call *call)
+{
+	struct tile t;
+
+	assert(call->n_head == attn->group * attn->shape.n_head);
+	if (call->n == 0)
+		return;
+	attn->call = call;
+	attn->n_tile = (call->n + attn->queries - 1) / attn->queries;
+	t = tile_of(attn, 0, 0);
+	attn->segment = first_segment(&t);
+	attn->last_segment = last_segment(&t);
+	if (!attn->split || attn->n_tile > 1 || call->n * attn->heads > SPLIT_ROWS ||
+	    attn->segment == attn->last_segment) {
+		ds_pool_run(attn->pool, attn->n_share * attn->n_tile, do_tile, attn);
+		return;
+	}
+	for (; attn->segment <= attn->last_segment; attn->segment += attn->n_segment) {
+		attn->n_segment = smaller(attn->last_segment + 1 - attn->segment, ROUND_SEGMENTS);
+		ds_pool_run(attn->pool, attn->n_share * attn->n_segment, do_segment, attn);
+	}
+}
+
+static bool new_parts(struct ds_attn *attn, struct parts *p, size_t rows)
+{
+	p->max = ds_kern_floats(&attn->mem, rows);
+	p->sum = ds_kern_floats(&attn->mem, rows * DS_KERN_LANES);
+	p->value = ds_kern_floats(&attn->mem, rows * attn->shape.dim_v);
+	return p->max && p->sum && p->value;
+}
+
+static bool new_scratch(struct ds_attn *attn, struct scratch *s)
+{
+	const struct ds_kv_shape *shape = &attn->shape;
+
+	s->q = ds_kern_floats(&attn->mem, attn->rows * shape->dim_k);
+	s->score = ds_kern_floats(&attn->mem, attn->rows * DS_KV_PAGE);
+	s->factor = ds_kern_floats(&attn->mem, attn->rows);
+	s->keys = ds_kern_floats(&attn->mem, (size_t)DS_KV_PAGE * shape->dim_k);
+	s->values = ds_kern_floats(&attn->mem, (size_t)DS_KV_PAGE * shape->dim_v);
+	s->range = ds_arena_alloc(&attn->mem, attn->rows, sizeof *s->range);
+	return s->q && s->score && s->factor && s->keys && s->values && s->range &&
+	       new_parts(attn, &s->part, attn->rows) && new_parts(attn, &s->total, attn->rows);
+}
+
+static bool new_split(struct ds_attn *attn)
+{
+	attn->split =
+		ds_arena_alloc(&attn->mem, attn->n_share * ROUND_SEGMENTS, sizeof *attn->split);
+	attn->joined = ds_arena_alloc(&attn->mem, attn->n_share, sizeof *attn->joined);
+	attn->done = ds_arena_alloc(&attn->mem, attn->n_share, sizeof *attn->done);
+	if (!attn->split || !attn->joined || !attn->done)
+		return false;
+	for (size_t i = 0; i < attn->n_share; i++) {
+		atomic_init(&attn->done[i], 0);
+		if (!new_parts(attn, &attn->joined[i], SPLIT_ROWS))
+			return false;
+		for (size_t j = 0; j < ROUND_SEGMENTS; j++)
+			if (!new_parts(attn, &attn->split[i * ROUND_SEGMENTS + j], SPLIT_ROWS))
+				return false;
+	}
+	return true;
+}
+
+static bool new_memory(struct ds_attn *attn, unsigned threads)
+{
+	attn->scratch = ds_arena_alloc(&attn->mem, threads, sizeof *attn->scratch);
+	if (!attn->scratch)
+		return false;
+	for (unsigned i = 0; i < threads; i++)
+		if (!new_scratch(attn, &attn->scratch[i]))
+			return false;
+	/* heads alone keep all threads at work where they are many */
+	return threads == 1 || attn->n_share >= (size_t)2 * threads || new_split(attn);
+}
+
+/* Queries that make the rows of a tile a multiple of GEMM_ROWS. */
+static size_t tile_queries(size_t heads)
+{
+	size_t step = GEMM_ROWS;
+
+	for (size_t d = 2; d <= 3; d++)
+		while (step % d == 0 && heads * (step / d) % GEMM_ROWS == 0)
+			step /= d;
+	return (TILE_ROWS + step * heads - 1) / (step * heads) * step;
+}
+
+enum ds_status ds_attn_new(struct ds_attn **attn_ret, const struct ds_kern *kern,
+			   struct ds_pool *pool, const struct ds_kv_shape *shape, uint32_t n_head,
+			   struct ds_err *err)
+{
+	struct ds_attn *attn;
+	uint32_t n_part;
+
+	if (!n_head || n_head % shape->n_head)
+		return ds_fail(err, DS_EUNSUPPORTED, "%u heads share %u of keys and values",
+			       (unsigned)n_head, (unsigned)shape->n_head);
+	attn = ds_alloc_zero(1, sizeof *attn);
+	if (!attn)
+		return ds_fail_nomem(err, sizeof *attn);
+	attn->kern = kern;
+	attn->pool = pool;
+	attn->shape = *shape;
+	attn->group = n_head / shape->n_head;
+	n_part = (attn->group + PART_HEADS - 1) / PART_HEADS;
+	attn->heads = (attn->group + n_part - 1) / n_part;
+	n_part = (attn->group + attn->heads - 1) / attn->heads;
+	attn->n_share = (size_t)shape->n_head * n_part;
+	attn->queries = tile_queries(attn->heads);
+	attn->rows = attn->queries * attn->heads;
+	ds_arena_init(&attn->mem);
+	if (!new_memory(attn, ds_pool_threads(pool))) {
+		ds_fail_nomem(err, ds_attn_bytes(attn));
+		ds_attn_free(attn);
+		return DS_ENOMEM;
+	}
+	*attn_ret = attn;
+	return DS_OK;
+}
+
+void ds_attn_free(struct ds_attn *attn)
+{
+	if (!attn)
+		return;
+	ds_arena_fini(&attn->mem);
+	free(attn);
+}
+
+size_t ds_attn_bytes(const struct ds_attn *attn)
+{
+	return sizeof *attn + attn->mem.used_bytes;
+}
