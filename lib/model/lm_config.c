@@ -83,11 +83,9 @@ static enum ds_status read_sizes(const struct ds_lm_keys *keys, struct ds_lm_con
 	DS_TRY(ds_lm_key_u64(keys, "context_length", &c->n_context, err));
 	DS_TRY(ds_lm_key_range(keys, "context_length", c->n_context, 1, DS_LM_CONTEXT_MAX, err));
 	DS_TRY(ds_lm_key_u64(keys, "embedding_length", &c->n_embd, err));
-	DS_TRY(ds_lm_key_range(keys, "embedding_length", c->n_embd, 32, DS_LM_EMBD_MAX, err));
-	DS_TRY(check_multiple(keys, "embedding_length", c->n_embd, 32, err));
+	DS_TRY(ds_lm_key_range(keys, "embedding_length", c->n_embd, 1, DS_LM_EMBD_MAX, err));
 	DS_TRY(ds_lm_key_u64(keys, "feed_forward_length", &c->n_ff, err));
-	DS_TRY(ds_lm_key_range(keys, "feed_forward_length", c->n_ff, 32, DS_LM_FF_MAX, err));
-	return check_multiple(keys, "feed_forward_length", c->n_ff, 32, err);
+	return ds_lm_key_range(keys, "feed_forward_length", c->n_ff, 1, DS_LM_FF_MAX, err);
 }
 
 static enum ds_status read_heads(const struct ds_lm_keys *keys, struct ds_lm_config *c,

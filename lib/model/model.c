@@ -12,20 +12,31 @@
 #include "base/paths.h"
 #include "model/arch.h"
 #include "model/bert.h"
+#include "model/lm_net.h"
 
-static const struct ds_arch *const archs[] = {&ds_arch_static, &ds_arch_bert};
+static const struct ds_arch *const archs[] = {&ds_arch_static, &ds_arch_bert, &ds_lm_llama.arch,
+					      &ds_lm_qwen2.arch, &ds_lm_gemma3.arch};
+#define N_ARCH (sizeof archs / sizeof *archs)
 
 static enum ds_status find_arch(struct ds_model *model, struct ds_str name, struct ds_err *err)
 {
-	for (size_t i = 0; i < sizeof archs / sizeof *archs; i++) {
+	char known[160];
+	size_t len = 0;
+
+	for (size_t i = 0; i < N_ARCH; i++) {
 		if (ds_str_is(name, archs[i]->name)) {
 			model->arch = archs[i];
 			return DS_OK;
 		}
+		len += (size_t)snprintf(known + len, sizeof known - len, "%s%s",
+					i == 0	     ? ""
+					: i + 1 < N_ARCH ? ", "
+							 : " or ",
+					archs[i]->name);
 	}
 	return ds_fail_at(err, DS_EUNSUPPORTED, model->path, DS_NO_OFFSET,
-			  "architecture %.*s, bert or static expected",
-			  name.len > 60 ? 60 : (int)name.len, name.s);
+			  "architecture %.*s, %s expected", name.len > 60 ? 60 : (int)name.len,
+			  name.s, known);
 }
 
 static const struct ds_gguf_tensor *gguf_find(const void *source, const char *name)

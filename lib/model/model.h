@@ -15,13 +15,14 @@
 struct ds_model;
 struct ds_embedder;
 
-/* path: a GGUF file (architectures bert, static) or an HF folder (bert); NULL: the built-in
- * model. */
+/* path: a GGUF file (architectures static, bert, llama, qwen2, gemma3) or an HF folder (bert);
+ * NULL: the built-in model. */
 enum ds_status ds_model_open(struct ds_model **model_ret, const char *path, struct ds_err *err);
 void ds_model_close(struct ds_model *model);
 
 const struct ds_tokenizer *ds_model_tokenizer(const struct ds_model *model);
-/* Fingerprint of weights, settings and vocabulary. */
+/* Fingerprint of weights, settings and vocabulary; of the matrices of a language model, which are
+ * not read when it is opened, types, shapes and samples of each. */
 uint64_t ds_model_id(const struct ds_model *model);
 const char *ds_model_describe(const struct ds_model *model); /* one line for people */
 const char *ds_model_kernels(const struct ds_model *model);  /* name of the kernel table */
