@@ -9,15 +9,13 @@
 #ifndef DS_KERN_ACT_H
 #define DS_KERN_ACT_H
 
+#include <math.h>
+#include <string.h>
+
 #include "kern/linear.h"
 
 #define DS_ACT_GROUP 32 /* values rounded together */
 #define DS_ACT_TILE 16	/* tokens of a tile at most */
-
-/* Bits of the largest |x| of a group: below 2^-100 it counts as 0, from infinity on the scale is
- * NaN. */
-#define DS_ACT_MAX_LEAST 0x0D800000u
-#define DS_ACT_MAX_INFINITE 0x7F800000u
 
 struct ds_act {
 	size_t n_max, k_max; /* k_max padded to whole groups */
@@ -83,6 +81,34 @@ static inline struct ds_act_place ds_act_place(const struct ds_act *act, size_t 
 		first = token - (token - wide * (width + 1)) % width;
 	}
 	return (struct ds_act_place){first * n_group + (token - first), width};
+}
+
+/*
+ * s of a group and its factor 127 / max from the bits of its largest |x|, which order like the
+ * numbers, infinity and NaN above.  A factor of 0: the values are 0, whatever x is.
+ */
+static inline float ds_act_scale(uint32_t max_bits, float *factor_ret)
+{
+	float max;
+
+	*factor_ret = 0;
+	if (max_bits < 0x0D800000) /* 2^-100 */
+		return 0;
+	if (max_bits >= 0x7F800000) /* infinity */
+		return NAN;
+	memcpy(&max, &max_bits, sizeof max);
+	*factor_ret = 127 / max;
+	return max / 127;
+}
+
+/* The figures of a group: lo and hi are the sums of the first and the last 16 values. */
+static inline void ds_act_put(struct ds_act *act, size_t at, float scale, int32_t lo, int32_t hi)
+{
+	act->scale[at] = scale;
+	act->scale_sum[at] = scale * (float)(lo + hi);
+	act->zero[at] = -128 * (lo + hi);
+	act->zero_lo[at] = -128 * lo;
+	act->zero_hi[at] = -128 * hi;
 }
 
 #endif

@@ -77,12 +77,6 @@ enum ds_status ds_matrix_init(struct ds_matrix *m, uint32_t type, const void *da
 	return DS_OK;
 }
 
-/* Bytes of a panel of floats, which is the largest. */
-static size_t float_panel(size_t k)
-{
-	return k * R * sizeof(float);
-}
-
 enum ds_status ds_linear_new(struct ds_linear **lin_ret, const struct ds_kern *kern,
 			     struct ds_pool *pool, size_t k_max, struct ds_err *err)
 {
@@ -92,6 +86,7 @@ enum ds_status ds_linear_new(struct ds_linear **lin_ret, const struct ds_kern *k
 	if (!lin)
 		return ds_fail_nomem(err, sizeof *lin);
 	*lin = (struct ds_linear){.kern = kern, .pool = pool, .k_max = k_max};
+	/* panels of floats are the largest */
 	if (ds_mul(k_max, SLAB_PANELS * R * sizeof(float), &lin->thread_bytes, err) != DS_OK ||
 	    ds_mul(lin->thread_bytes, ds_pool_threads(pool), &bytes, err) != DS_OK) {
 		free(lin);
@@ -129,43 +124,47 @@ static size_t slabs(const struct ds_matrix *w, size_t n_token)
 	return w->n / rows + (w->n % rows != 0);
 }
 
-static void load_bias(const struct slab *s, size_t row, float *bias, size_t n)
+static void load_bias(const struct slab *s, float *bias, size_t n)
 {
-	size_t have = s->n_row - row < n ? s->n_row - row : n;
-
 	memset(bias, 0, n * sizeof *bias);
 	if (s->p->bias)
-		memcpy(bias, s->p->bias + s->row0 + row, have * sizeof *bias);
+		memcpy(bias, s->p->bias + s->row0, s->n_row * sizeof *bias);
 }
 
-/* Bring the sums of n tokens and n_row rows to their place in y. */
-static void put(const struct slab *s, size_t row, size_t n_row, const float *sum, size_t ld,
-		size_t token, size_t n)
+/* At most n of the slab's rows, from row on. */
+static struct slab part(const struct slab *s, size_t row, size_t n)
+{
+	return (struct slab){s->p, s->row0 + row, s->n_row - row < n ? s->n_row - row : n};
+}
+
+/* Bring the sums of n tokens to their place in y. */
+static void put(const struct slab *s, const float *sum, size_t ld, size_t token, size_t n)
 {
 	for (size_t i = 0; i < n; i++, sum += ld) {
-		float *y = s->p->y + (token + i) * s->p->ld + s->row0 + row;
+		float *y = s->p->y + (token + i) * s->p->ld + s->row0;
 
 		if (!s->p->add)
-			memcpy(y, sum, n_row * sizeof *y);
+			memcpy(y, sum, s->n_row * sizeof *y);
 		else
-			for (size_t j = 0; j < n_row; j++)
+			for (size_t j = 0; j < s->n_row; j++)
 				y[j] = y[j] + sum[j];
 	}
 }
 
 static void run_one_token(const struct job *job, const struct slab *s)
 {
+	const struct ds_matrix *w = s->p->w;
 	float sum[R], *y = s->p->y + s->row0;
 	size_t step = s->p->add ? R : s->n_row;
 
 	for (size_t row = 0; row < s->n_row; row += step) {
-		size_t n = s->n_row - row < step ? s->n_row - row : step;
+		struct slab some = part(s, row, step);
 		float *to = s->p->add ? sum : y;
 
-		load_bias(s, row, to, n);
-		job->lin->kern->matvec[s->p->w->type](s->p->w, s->row0 + row, n, job->act, to);
+		load_bias(&some, to, some.n_row);
+		job->lin->kern->matvec[w->type](w, some.row0, some.n_row, job->act, to);
 		if (s->p->add)
-			put(s, row, n, sum, R, 0, 1);
+			put(&some, sum, R, 0, 1);
 	}
 }
 
@@ -173,20 +172,19 @@ static void run_floats(const struct job *job, const struct slab *s, uint8_t *scr
 {
 	const struct ds_matrix *w = s->p->w;
 	const struct ds_kern *kern = job->lin->kern;
+	struct ds_panel panel = {.type = w->type, .f = (float *)(void *)scratch};
 	float bias[SLAB_PANELS * R], sum[GEMM_TOKENS * SLAB_PANELS * R];
 	size_t n = job->act->n, step;
 	bool direct = s->n_row % R == 0 && !s->p->add;
 	struct ds_gemm g = {.n = s->n_row, .k = w->k, .lda = w->k, .bias = bias};
 
-	for (size_t row = 0; row < s->n_row; row += R) {
-		struct ds_panel panel = {.type = w->type,
-					 .q = scratch + row / R * float_panel(w->k)};
-		size_t rows = s->n_row - row < R ? s->n_row - row : R;
+	g.panel = panel.f;
+	for (size_t row = 0; row < s->n_row; row += R, panel.f += w->k * R) {
+		struct slab some = part(s, row, R);
 
-		kern->linear->open[w->type](w, s->row0 + row, rows, &panel);
+		kern->linear->open[w->type](w, some.row0, some.n_row, &panel);
 	}
-	load_bias(s, 0, bias, sizeof bias / sizeof *bias);
-	g.panel = (const float *)(const void *)scratch;
+	load_bias(s, bias, sizeof bias / sizeof *bias);
 	step = direct ? n : GEMM_TOKENS;
 	for (size_t i = 0; i < n; i += step) {
 		g.m = n - i < step ? n - i : step;
@@ -195,50 +193,39 @@ static void run_floats(const struct job *job, const struct slab *s, uint8_t *scr
 		g.ldc = direct ? s->p->ld : ds_kern_pad(s->n_row);
 		kern->gemm(&g);
 		if (!direct)
-			put(s, 0, s->n_row, sum, g.ldc, i, g.m);
+			put(s, sum, g.ldc, i, g.m);
 	}
-}
-
-static struct ds_panel panel_at(const struct ds_matrix *w, uint8_t *scratch, size_t index)
-{
-	size_t k = w->k, figures = k / DS_ACT_GROUP * R;
-	uint8_t *p = scratch + index * (k * R + 3 * figures * sizeof(float));
-
-	return (struct ds_panel){
-		.type = w->type,
-		.q = p,
-		.scale = (float *)(void *)(p + k * R),
-		.min = (float *)(void *)(p + k * R) + 2 * figures,
-	};
 }
 
 static void run_integers(const struct job *job, const struct slab *s, uint8_t *scratch)
 {
 	const struct ds_linear_kern *rows = job->lin->kern->linear;
 	const struct ds_matrix *w = s->p->w;
+	struct ds_panel_group *group = (struct ds_panel_group *)(void *)scratch;
 	struct ds_panel panel[SLAB_PANELS];
 	float bias[SLAB_PANELS][R], sum[DS_ACT_TILE * R];
-	size_t n_panel = 0;
+	size_t n_panel = (s->n_row + R - 1) / R;
 
-	for (size_t row = 0; row < s->n_row; row += R, n_panel++) {
-		size_t n = s->n_row - row < R ? s->n_row - row : R;
+	for (size_t i = 0; i < n_panel; i++) {
+		struct slab some = part(s, i * R, R);
 
-		panel[n_panel] = panel_at(w, scratch, n_panel);
-		rows->open[w->type](w, s->row0 + row, n, &panel[n_panel]);
-		load_bias(s, row, bias[n_panel], R);
+		panel[i] = (struct ds_panel){.type = w->type,
+					     .group = group + i * (w->k / DS_ACT_GROUP)};
+		rows->open[w->type](w, some.row0, some.n_row, &panel[i]);
+		load_bias(&some, bias[i], R);
 	}
 	for (size_t t = 0; t < job->act->n_tile; t++) {
 		struct ds_act_tile tile = ds_act_tile(job->act, t);
 
 		for (size_t i = 0; i < n_panel; i++) {
-			size_t n = s->n_row - i * R < R ? s->n_row - i * R : R;
-			bool direct = n == R && !s->p->add;
-			float *y = s->p->y + tile.first * s->p->ld + s->row0 + i * R;
+			struct slab some = part(s, i * R, R);
+			bool direct = some.n_row == R && !s->p->add;
+			float *y = s->p->y + tile.first * s->p->ld + some.row0;
 
 			rows->multiply(&panel[i], &tile, bias[i], direct ? y : sum,
 				       direct ? s->p->ld : R);
 			if (!direct)
-				put(s, i * R, n, sum, R, tile.first, tile.width);
+				put(&some, sum, R, tile.first, tile.width);
 		}
 	}
 }

@@ -2,8 +2,8 @@
  * linear_kern.h - the rows of a kernel table that linear.h needs
  *
  * A batch opens 16 rows of a matrix into a panel (integers, or floats for the float types) and
- * multiplies it by tiles of tokens.  What is in a panel is known to its table only.  Unused types
- * are NULL.  One token is multiplied by the packed rows instead: ds_kern.matvec.
+ * multiplies it by tiles of tokens.  Rows of types without kernels are NULL.  One token is
+ * multiplied by the packed rows instead: ds_kern.matvec.
  */
 #ifndef DS_KERN_LINEAR_KERN_H
 #define DS_KERN_LINEAR_KERN_H
@@ -15,12 +15,20 @@
 #define DS_LINEAR_TYPES (DS_GGML_BF16 + 1)
 #define DS_PANEL_ROWS 16
 
-/* Memory of an open panel, 64-byte aligned. */
+/* 32 values of 16 rows.  The order of q is the table's own. */
+struct ds_panel_group {
+	uint8_t q[DS_ACT_GROUP * DS_PANEL_ROWS];
+	float d[DS_PANEL_ROWS];
+	float m[DS_PANEL_ROWS]; /* minima; Q6_K: scales of the second half */
+};
+
+/* An open panel, from a cache line on; floats as the panels of struct ds_gemm. */
 struct ds_panel {
 	uint32_t type;
-	uint8_t *q;   /* 16 k bytes; float types: 64 k, as the panels of struct ds_gemm */
-	float *scale; /* [group][16], Q6_K [group][2][16] */
-	float *min;   /* [group][16] */
+	union {
+		struct ds_panel_group *group; /* [k / 32] */
+		float *f;		      /* [k][16] */
+	};
 };
 
 struct ds_linear_kern {

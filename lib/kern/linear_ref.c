@@ -1,7 +1,7 @@
 /*
  * linear_ref.c - linear maps in plain C, as linear.h defines them; the oracle of the other tables
  *
- * A panel holds 16 rows of k int8 one after the other, scales and minima [group][16].
+ * A group of a panel holds 32 int8 of row after row.
  */
 #include <math.h>
 #include <string.h>
@@ -14,10 +14,10 @@
 #define R DS_PANEL_ROWS
 #define G DS_ACT_GROUP
 
-/* 32 weights: scale and minimum; Q6_K has a scale for each half. */
+/* 32 weights: scale and minimum; of Q6_K the scales of the halves. */
 struct group {
 	int8_t q[G];
-	float d, d_hi, m;
+	float d, m;
 };
 
 static float half_at(const uint8_t *p)
@@ -132,7 +132,7 @@ static void group_q6_k(const uint8_t *row, size_t g, struct group *to)
 	float d = half_at(block + 208);
 
 	to->d = d * (float)(int8_t)block[192 + 2 * j];
-	to->d_hi = d * (float)(int8_t)block[193 + 2 * j];
+	to->m = d * (float)(int8_t)block[193 + 2 * j];
 	for (unsigned l = 0; l < G; l++) {
 		int q = (low[l] >> quarter / 2 * 4 & 15) | (high[l] >> quarter * 2 & 3) << 4;
 
@@ -171,7 +171,7 @@ static float step(uint32_t type, const struct group *w, const int8_t *a, const f
 	float sum;
 
 	if (type == DS_GGML_Q6_K) {
-		sum = fmaf(dot(w->q + 16, a + 16, 16), w->d_hi, dot(w->q, a, 16) * w->d);
+		sum = fmaf(dot(w->q + 16, a + 16, 16), w->m, dot(w->q, a, 16) * w->d);
 		return fmaf(sum, *scale, y);
 	}
 	y = fmaf(dot(w->q, a, G) * w->d, *scale, y);
@@ -204,10 +204,9 @@ static void open_panel(const struct ds_matrix *w, size_t row0, size_t n_row, str
 			struct group group = {.d = 0};
 
 			group_of[w->type](row, g, &group);
-			memcpy(panel->q + (g * R + r) * G, group.q, G);
-			panel->scale[2 * g * R + r] = group.d;
-			panel->scale[(2 * g + 1) * R + r] = group.d_hi;
-			panel->min[g * R + r] = group.m;
+			memcpy(panel->group[g].q + r * G, group.q, G);
+			panel->group[g].d[r] = group.d;
+			panel->group[g].m[r] = group.m;
 		}
 	}
 }
@@ -221,10 +220,9 @@ static void multiply(const struct ds_panel *panel, const struct ds_act_tile *til
 		for (size_t r = 0; r < R; r++) {
 			struct group group;
 
-			memcpy(group.q, panel->q + (g * R + r) * G, G);
-			group.d = panel->scale[2 * g * R + r];
-			group.d_hi = panel->scale[(2 * g + 1) * R + r];
-			group.m = panel->min[g * R + r];
+			memcpy(group.q, panel->group[g].q + r * G, G);
+			group.d = panel->group[g].d[r];
+			group.m = panel->group[g].m[r];
 			for (size_t t = 0; t < tile->width; t++) {
 				size_t at = g * tile->width + t;
 
@@ -259,17 +257,13 @@ static void float_matvec(const struct ds_matrix *w, size_t row0, size_t n_row,
 
 static void float_open(const struct ds_matrix *w, size_t row0, size_t n_row, struct ds_panel *panel)
 {
-	float *to = (float *)(void *)panel->q;
-
 	for (size_t r = 0; r < R; r++)
 		for (size_t i = 0; i < w->k; i++)
-			to[i * R + r] =
+			panel->f[i * R + r] =
 				r < n_row ? weight(w, w->data + (row0 + r) * w->row_bytes, i) : 0;
 }
 
-/*
- * The largest |x| as its bits: they order like the numbers, with infinity and NaN above.
- */
+/* The bits of the largest |x|. */
 static uint32_t largest(const float *x)
 {
 	uint32_t max = 0;
@@ -301,26 +295,11 @@ static void round_token(struct ds_act *act, size_t token)
 
 	for (size_t g = 0; g < act->k / G; g++, x += G, at += place.width) {
 		int8_t *a = act->a + at * G;
-		uint32_t bits = largest(x);
-		float max, inverse;
-		int32_t lo, hi;
+		float factor, scale = ds_act_scale(largest(x), &factor);
 
-		memcpy(&max, &bits, sizeof max);
-		if (bits < DS_ACT_MAX_LEAST || bits >= DS_ACT_MAX_INFINITE) {
-			inverse = 0;
-			act->scale[at] = bits < DS_ACT_MAX_LEAST ? 0 : NAN;
-		} else {
-			inverse = 127 / max;
-			act->scale[at] = max / 127;
-		}
 		for (unsigned i = 0; i < G; i++)
-			a[i] = inverse == 0 ? 0 : (int8_t)rintf(x[i] * inverse);
-		lo = sum_of(a, G / 2);
-		hi = sum_of(a + G / 2, G / 2);
-		act->scale_sum[at] = act->scale[at] * (float)(lo + hi);
-		act->zero[at] = -128 * (lo + hi);
-		act->zero_lo[at] = -128 * lo;
-		act->zero_hi[at] = -128 * hi;
+			a[i] = factor == 0 ? 0 : (int8_t)rintf(x[i] * factor);
+		ds_act_put(act, at, scale, sum_of(a, G / 2), sum_of(a + G / 2, G / 2));
 	}
 }
 
@@ -329,11 +308,11 @@ static void round_token(struct ds_act *act, size_t token)
 	[DS_GGML_Q8_0] = fn, [DS_GGML_Q4_K] = fn, [DS_GGML_Q5_K] = fn, [DS_GGML_Q6_K] = fn
 #define FLOAT_TYPES(fn) [DS_GGML_F32] = fn, [DS_GGML_F16] = fn, [DS_GGML_BF16] = fn
 
+ds_matvec_fn *const ds_matvec_ref[DS_LINEAR_TYPES] = {INTEGER_TYPES(matvec),
+						      FLOAT_TYPES(float_matvec)};
+
 const struct ds_linear_kern ds_linear_ref = {
 	.round = round_token,
 	.open = {INTEGER_TYPES(open_panel), FLOAT_TYPES(float_open)},
 	.multiply = multiply,
 };
-
-ds_matvec_fn *const ds_matvec_ref[DS_LINEAR_TYPES] = {INTEGER_TYPES(matvec),
-						      FLOAT_TYPES(float_matvec)};

@@ -6,9 +6,11 @@
 #include "kern/linear_kern.h"
 
 extern const struct ds_kern ds_kern_ref, ds_kern_avx2, ds_kern_avx512, ds_kern_vnni;
-extern const struct ds_linear_kern ds_linear_ref;
-extern ds_matvec_fn *const ds_matvec_ref[DS_LINEAR_TYPES],
-	*const ds_matvec_avx2[DS_LINEAR_TYPES], *const ds_matvec_avx512[DS_LINEAR_TYPES],
-							*const ds_matvec_vnni[DS_LINEAR_TYPES];
+extern const struct ds_linear_kern ds_linear_ref, ds_linear_avx2, ds_linear_avx512, ds_linear_vnni;
+/* One token's rows, by type. */
+extern ds_matvec_fn *const ds_matvec_ref[DS_LINEAR_TYPES];
+extern ds_matvec_fn *const ds_matvec_avx2[DS_LINEAR_TYPES];
+extern ds_matvec_fn *const ds_matvec_avx512[DS_LINEAR_TYPES];
+extern ds_matvec_fn *const ds_matvec_vnni[DS_LINEAR_TYPES];
 
 #endif

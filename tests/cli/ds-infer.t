@@ -4,7 +4,7 @@ $ ds-infer --help
 >*
 $ ds-infer --version
 >~ ds-infer \(ds\) .*
->~ kernels: (ref|avx2|avx512)
+>~ kernels: (ref|avx2|avx512|vnni)
 $ DS_CPU=ref ds-infer --version
 >~ ds-infer \(ds\) .*
 > kernels: ref
