@@ -180,7 +180,7 @@ static enum ds_status read_norm(const struct ds_lm_keys *keys, struct ds_lm_conf
 enum ds_status ds_lm_config_read(const struct ds_lm_keys *keys, bool pairs,
 				 struct ds_lm_config *config_ret, struct ds_err *err)
 {
-	static const char *const refused[] = {"expert_count", "attn_logit_softcapping",
+	static const char *const refused[] = {"attn_logit_softcapping",
 					      "final_logit_softcapping", "logit_scale"};
 	struct ds_lm_config *c = config_ret;
 	double scale;

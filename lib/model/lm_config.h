@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "gguf/gguf.h"
 #include "kern/rope.h"
+#include "model/lm_route.h"
 
 /* Far beyond any model; products of these and of tensor sizes stay below 2^63. */
 #define DS_LM_LAYERS_MAX 1024
@@ -20,6 +21,19 @@
 #define DS_LM_DIM_MAX 1024
 #define DS_LM_FF_MAX (1 << 20)
 #define DS_LM_CONTEXT_MAX (1 << 24)
+
+/* DeepSeek: attention over latents (kv_lora 0: plain attention), experts; see lm_deepseek2.h. */
+struct ds_lm_mla_config {
+	uint64_t q_lora, kv_lora;
+	uint64_t nope, value; /* of a head: key values that do not turn, values */
+	bool absorbed;
+};
+
+struct ds_lm_moe_config {
+	uint64_t n_dense; /* leading layers without experts */
+	uint64_t n_ff, n_ff_shared;
+	struct ds_route route;
+};
 
 struct ds_lm_config {
 	uint64_t n_layer, n_embd, n_ff, n_context;
@@ -31,6 +45,8 @@ struct ds_lm_config {
 	float eps;				 /* of the norms */
 	float embed_scale;			 /* of token embeddings */
 	float attn_scale;			 /* of scores */
+	struct ds_lm_mla_config mla;
+	struct ds_lm_moe_config moe;
 };
 
 /*

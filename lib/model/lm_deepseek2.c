@@ -270,3 +270,13 @@ static enum ds_status load_layer(struct ds_lm_loader *l, struct ds_lm_layer *lay
 	layer->feed_forward = ds_lm_moe_feed_forward;
 	return load_moe(l, layer->index, moe);
 }
+
+const struct ds_lm_arch ds_lm_deepseek2 = {
+	.arch = DS_LM_ARCH("deepseek2"),
+	.pairs = true,
+	.config = config_deepseek2,
+	.load_layer = load_layer,
+	.extra_bytes = ds_lm_extra_bytes,
+	.extra_new = ds_lm_extra_new,
+	.extra_free = ds_lm_extra_free,
+};

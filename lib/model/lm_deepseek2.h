@@ -67,8 +67,6 @@ struct ds_lm_extra {
 };
 
 /* Hooks of the architecture, see struct ds_lm_arch. */
-enum ds_status ds_lm_config_deepseek2(const struct ds_lm_keys *keys, struct ds_lm_config *config,
-				      struct ds_err *err);
 uint64_t ds_lm_extra_bytes(const struct ds_lm_config *config, size_t batch);
 enum ds_status ds_lm_extra_new(struct ds_session *s, struct ds_err *err);
 void ds_lm_extra_free(struct ds_session *s);

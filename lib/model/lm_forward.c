@@ -12,21 +12,9 @@
 /* Tokens of a parallel item: enough work to be worth fetching. */
 #define STEP_TOKENS 8
 
-struct step {
-	struct ds_session *s;
-	const struct ds_lm_layer *layer;
-	const struct ds_lm_pass *pass;
-	const float *gain;  /* of a norm */
-	const uint32_t *id; /* embed */
-	const float *in;    /* [n][n_embd] */
-	float *out;	    /* [n][n_embd] */
-	void (*token)(const struct step *step, size_t i);
-	size_t n;
-};
-
 static void step_item(void *arg, size_t index, unsigned thread)
 {
-	const struct step *step = arg;
+	const struct ds_lm_step *step = arg;
 	size_t end = (index + 1) * STEP_TOKENS;
 
 	(void)thread;
@@ -34,18 +22,17 @@ static void step_item(void *arg, size_t index, unsigned thread)
 		step->token(step, i);
 }
 
-static void run_step(struct step *step)
+void ds_lm_step_run(struct ds_lm_step *step)
 {
 	ds_pool_run(step->s->pool, (step->n + STEP_TOKENS - 1) / STEP_TOKENS, step_item, step);
 }
 
-/* The residual stream of the tokens that go on. */
-static float *stream_out(const struct ds_session *s, const struct ds_lm_pass *pass)
+float *ds_lm_stream_out(const struct ds_session *s, const struct ds_lm_pass *pass)
 {
 	return s->x + (pass->n - pass->n_out) * s->lm->config.n_embd;
 }
 
-static void embed_token(const struct step *step, size_t i)
+static void embed_token(const struct ds_lm_step *step, size_t i)
 {
 	struct ds_session *s = step->s;
 	const struct ds_lm *lm = s->lm;
@@ -61,7 +48,7 @@ static void embed_token(const struct step *step, size_t i)
 				      s->rope[r] + i * 2 * lm->rope[r].dims);
 }
 
-static void norm_token(const struct step *step, size_t i)
+static void norm_token(const struct ds_lm_step *step, size_t i)
 {
 	struct ds_session *s = step->s;
 	const struct ds_lm_config *c = &s->lm->config;
@@ -71,21 +58,27 @@ static void norm_token(const struct step *step, size_t i)
 	ds_act_round(s->kern, s->act, i);
 }
 
-/* Norm of rows, as activations of the next linear maps. */
-static void norm(struct ds_session *s, const float *rows, size_t n, const float *gain)
+void ds_lm_norm(struct ds_session *s, const float *rows, size_t n, const float *gain)
 {
-	struct step step = {.s = s, .gain = gain, .in = rows, .token = norm_token, .n = n};
+	struct ds_lm_step step = {.s = s, .gain = gain, .in = rows, .token = norm_token, .n = n};
 
 	ds_act_begin(s->act, n, s->lm->config.n_embd);
-	run_step(&step);
+	ds_lm_step_run(&step);
 }
 
-static void round_token(const struct step *step, size_t i)
+void ds_lm_run(struct ds_session *s, const struct ds_product *product, size_t n_product, size_t n)
+{
+	const struct ds_lora_linear with = {s->linear, s->kern, &s->lora};
+
+	ds_lora_run(&with, product, n_product, s->act, n);
+}
+
+static void round_token(const struct ds_lm_step *step, size_t i)
 {
 	ds_act_round(step->s->kern, step->s->act, i);
 }
 
-static void post_token(const struct step *step, size_t i)
+static void post_token(const struct ds_lm_step *step, size_t i)
 {
 	struct ds_session *s = step->s;
 	const struct ds_lm_config *c = &s->lm->config;
@@ -95,29 +88,27 @@ static void post_token(const struct step *step, size_t i)
 	s->kern->add(step->out + i * c->n_embd, y, c->n_embd);
 }
 
-/* The last map of a block, from its activations into the residual stream; through a norm of its own
- * where the model has one. */
-static void block_out(struct ds_session *s, const struct ds_lm_map *map, const float *post_norm,
+void ds_lm_block_out(struct ds_session *s, const struct ds_lm_map *map, const float *post_norm,
 		      const struct ds_lm_pass *pass)
 {
 	size_t n_embd = s->lm->config.n_embd;
-	float *x = stream_out(s, pass);
-	struct step step = {
+	float *x = ds_lm_stream_out(s, pass);
+	struct ds_lm_step step = {
 		.s = s, .gain = post_norm, .out = x, .token = post_token, .n = pass->n_out};
 
-	ds_linear_run(s->linear,
-		      &(struct ds_product){.w = &map->w,
-					   .bias = map->bias,
-					   .y = post_norm ? s->branch : x,
-					   .ld = n_embd,
-					   .add = !post_norm},
-		      1, s->act);
+	ds_lm_run(s,
+		  &(struct ds_product){.w = &map->w,
+				       .bias = map->bias,
+				       .y = post_norm ? s->branch : x,
+				       .ld = n_embd,
+				       .add = !post_norm},
+		  1, pass->n_out);
 	if (post_norm)
-		run_step(&step);
+		ds_lm_step_run(&step);
 }
 
 /* Norms and rotary positions of n heads. */
-static void place_heads(const struct step *step, float *heads, size_t n, const float *gain,
+static void place_heads(const struct ds_lm_step *step, float *heads, size_t n, const float *gain,
 			size_t i)
 {
 	struct ds_session *s = step->s;
@@ -131,7 +122,7 @@ static void place_heads(const struct step *step, float *heads, size_t n, const f
 		      c->dim_k);
 }
 
-static void place_token(const struct step *step, size_t i)
+static void place_token(const struct ds_lm_step *step, size_t i)
 {
 	struct ds_session *s = step->s;
 	const struct ds_lm_config *c = &s->lm->config;
@@ -145,25 +136,20 @@ static void place_token(const struct step *step, size_t i)
 			    i);
 }
 
-static struct ds_product product(const struct ds_lm_map *map, float *y)
-{
-	return (struct ds_product){.w = &map->w, .bias = map->bias, .y = y, .ld = map->w.n};
-}
-
 void ds_lm_attention(struct ds_session *s, const struct ds_lm_layer *layer,
 		     const struct ds_lm_pass *pass)
 {
 	const struct ds_lm_config *c = &s->lm->config;
 	size_t skip = pass->n - pass->n_out, q_width = c->n_head * c->dim_k;
-	const struct ds_product qkv[] = {product(&layer->k, s->k), product(&layer->v, s->v),
-					 product(&layer->q, s->q)};
-	struct step step = {.s = s, .layer = layer, .pass = pass};
+	const struct ds_product qkv[] = {ds_lm_product(&layer->k, s->k), ds_lm_product(&layer->v, s->v),
+					 ds_lm_product(&layer->q, s->q)};
+	struct ds_lm_step step = {.s = s, .layer = layer, .pass = pass};
 
-	norm(s, s->x, pass->n, layer->attn_norm);
-	ds_linear_run(s->linear, qkv, pass->n_out ? 3 : 2, s->act);
+	ds_lm_norm(s, s->x, pass->n, layer->attn_norm);
+	ds_lm_run(s, qkv, pass->n_out ? 3 : 2, pass->n);
 	step.token = place_token;
 	step.n = pass->n;
-	run_step(&step);
+	ds_lm_step_run(&step);
 	if (!pass->n_out)
 		return;
 	ds_act_begin(s->act, pass->n_out, c->n_head * c->dim_v);
@@ -180,11 +166,11 @@ void ds_lm_attention(struct ds_session *s, const struct ds_lm_layer *layer,
 						    .out_stride = c->n_head * c->dim_v});
 	step.token = round_token;
 	step.n = pass->n_out;
-	run_step(&step);
-	block_out(s, &layer->out, layer->attn_post_norm, pass);
+	ds_lm_step_run(&step);
+	ds_lm_block_out(s, &layer->out, layer->attn_post_norm, pass);
 }
 
-static void gate_token(const struct step *step, size_t i)
+static void gate_token(const struct ds_lm_step *step, size_t i)
 {
 	struct ds_session *s = step->s;
 	size_t n = s->lm->config.n_ff;
@@ -196,17 +182,17 @@ static void gate_token(const struct step *step, size_t i)
 void ds_lm_feed_forward(struct ds_session *s, const struct ds_lm_layer *layer,
 			const struct ds_lm_pass *pass)
 {
-	const struct ds_product gate_up[] = {product(&layer->gate, s->gate),
-					     product(&layer->up, s->up)};
-	struct step step = {.s = s, .token = gate_token, .n = pass->n_out};
+	const struct ds_product gate_up[] = {ds_lm_product(&layer->gate, s->gate),
+					     ds_lm_product(&layer->up, s->up)};
+	struct ds_lm_step step = {.s = s, .token = gate_token, .n = pass->n_out};
 
 	if (!pass->n_out)
 		return;
-	norm(s, stream_out(s, pass), pass->n_out, layer->ffn_norm);
-	ds_linear_run(s->linear, gate_up, 2, s->act);
+	ds_lm_norm(s, ds_lm_stream_out(s, pass), pass->n_out, layer->ffn_norm);
+	ds_lm_run(s, gate_up, 2, pass->n_out);
 	ds_act_begin(s->act, pass->n_out, s->lm->config.n_ff);
-	run_step(&step);
-	block_out(s, &layer->down, layer->ffn_post_norm, pass);
+	ds_lm_step_run(&step);
+	ds_lm_block_out(s, &layer->down, layer->ffn_post_norm, pass);
 }
 
 /* Whether all are finite: a sum of squares that is tells at once. */
@@ -221,7 +207,7 @@ static bool all_finite(const struct ds_kern *kern, const float *x, size_t n)
 }
 
 /* step->out: final states, of the last n_out tokens. */
-static void final_token(const struct step *step, size_t i)
+static void final_token(const struct ds_lm_step *step, size_t i)
 {
 	struct ds_session *s = step->s;
 	const struct ds_lm_config *c = &s->lm->config;
@@ -244,10 +230,10 @@ void ds_lm_forward(struct ds_session *s, const uint32_t *id, const struct ds_lm_
 	const struct ds_lm *lm = s->lm;
 	size_t n_layer = lm->config.n_layer;
 	struct ds_lm_pass all = {.pos = pass->pos, .n = pass->n, .n_out = pass->n};
-	struct step step = {.s = s, .pass = pass, .id = id, .out = state, .n = pass->n};
+	struct ds_lm_step step = {.s = s, .pass = pass, .id = id, .out = state, .n = pass->n};
 
 	step.token = embed_token;
-	run_step(&step);
+	ds_lm_step_run(&step);
 	for (size_t i = 0; i < n_layer; i++) {
 		const struct ds_lm_layer *layer = &lm->layer[i];
 		const struct ds_lm_pass *now = i + 1 < n_layer ? &all : pass;
@@ -256,10 +242,10 @@ void ds_lm_forward(struct ds_session *s, const uint32_t *id, const struct ds_lm_
 		layer->feed_forward(s, layer, now);
 	}
 	step.token = final_token;
-	run_step(&step);
+	ds_lm_step_run(&step);
 }
 
-static void state_token(const struct step *step, size_t i)
+static void state_token(const struct ds_lm_step *step, size_t i)
 {
 	struct ds_session *s = step->s;
 	size_t n = s->lm->config.n_embd;
@@ -270,12 +256,12 @@ static void state_token(const struct step *step, size_t i)
 
 void ds_lm_head(struct ds_session *s, const float *state, size_t n, float *out)
 {
-	struct ds_product logits = product(&s->lm->head, out);
-	struct step step = {.s = s, .in = state, .token = state_token, .n = n};
+	struct ds_product logits = ds_lm_product(&s->lm->head, out);
+	struct ds_lm_step step = {.s = s, .in = state, .token = state_token, .n = n};
 
 	ds_act_begin(s->act, n, s->lm->config.n_embd);
-	run_step(&step);
-	ds_linear_run(s->linear, &logits, 1, s->act);
+	ds_lm_step_run(&step);
+	ds_lm_run(s, &logits, 1, n);
 	for (size_t i = 0; i < n; i++)
 		if (!all_finite(s->kern, out + i * logits.ld, logits.ld))
 			atomic_store_explicit(&s->bad, true, memory_order_relaxed);

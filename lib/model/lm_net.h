@@ -19,6 +19,7 @@
 #include "model/arch.h"
 #include "model/lm.h"
 #include "model/lm_config.h"
+#include "model/lm_lora.h"
 
 /* A linear map; the weights are borrowed from the file. */
 struct ds_lm_map {
@@ -49,6 +50,8 @@ struct ds_lm_layer {
 	const float *attn_post_norm, *ffn_post_norm; /* [n_embd] of a block's output, or NULL */
 	uint32_t window;			     /* see struct ds_attn_call */
 	unsigned rope;				     /* of struct ds_lm */
+	const struct ds_lm_mla *mla;		     /* lm_deepseek2.h */
+	const struct ds_lm_moe *moe;
 };
 
 enum { DS_LM_ROPE, DS_LM_ROPE_WINDOW, DS_LM_ROPES };
@@ -86,7 +89,9 @@ struct ds_session {
 	float *branch;		  /* [batch][n_embd]: a block's output before its norm */
 	float *state;		  /* [batch][n_embd]: final states of the wanted tokens */
 	float *rope[DS_LM_ROPES]; /* [batch][2 * dims] */
-	atomic_bool bad;	  /* a state was not finite */
+	struct ds_lora_scratch lora;
+	struct ds_lm_extra *extra; /* of the architecture */
+	atomic_bool bad;	   /* a state was not finite */
 	uint64_t bytes;
 	struct ds_arena mem;
 };
@@ -106,6 +111,13 @@ enum ds_status ds_lm_load_map(struct ds_lm_loader *l, uint32_t layer, const char
 /* "blk.LAYER.PART.weight" [n], decoded. */
 enum ds_status ds_lm_load_norm(struct ds_lm_loader *l, uint32_t layer, const char *part, size_t n,
 			       const float **norm_ret);
+/* "blk.LAYER.NAME": whether the file has it; [n], decoded. */
+bool ds_lm_has(const struct ds_lm_loader *l, uint32_t layer, const char *name);
+enum ds_status ds_lm_load_vector(struct ds_lm_loader *l, uint32_t layer, const char *name, size_t n,
+				 const float **vector_ret);
+/* "blk.LAYER.PART.weight" [m][n][k]: as one matrix of m n rows. */
+enum ds_status ds_lm_load_stack(struct ds_lm_loader *l, uint32_t layer, const char *part,
+				const size_t m_n_k[3], struct ds_matrix *matrix_ret);
 
 struct ds_lm_arch {
 	struct ds_arch arch;
@@ -115,11 +127,57 @@ struct ds_lm_arch {
 				 struct ds_err *err);
 	/* the tensors and blocks of a layer */
 	enum ds_status (*load_layer)(struct ds_lm_loader *l, struct ds_lm_layer *layer);
+	/* what a session needs besides, or NULL; it is freed also when making it failed */
+	uint64_t (*extra_bytes)(const struct ds_lm_config *config, size_t batch);
+	enum ds_status (*extra_new)(struct ds_session *s, struct ds_err *err);
+	void (*extra_free)(struct ds_session *s);
 };
-extern const struct ds_lm_arch ds_lm_llama, ds_lm_qwen2, ds_lm_gemma3;
+extern const struct ds_lm_arch ds_lm_llama, ds_lm_qwen2, ds_lm_gemma3, ds_lm_deepseek2;
+
+/* What all have in common. */
+enum ds_status ds_lm_open(struct ds_model *model, struct ds_weights *weights, struct ds_err *err);
+void ds_lm_close(void *net);
+enum ds_status ds_lm_embed(struct ds_embedder *emb, const struct ds_part *texts, size_t n,
+			   float *out, struct ds_err *err);
+#define DS_LM_ARCH(architecture)                                             \
+	{                                                                    \
+		.name = architecture, .open_gguf = ds_lm_open,               \
+		.close = ds_lm_close, .embed = ds_lm_embed                   \
+	}
 
 /* Blocks. */
 ds_lm_block_fn ds_lm_attention, ds_lm_feed_forward;
+
+/* What is done to each of n tokens alone: token(step, i) for i = 0..n-1, on the session's pool. */
+struct ds_lm_step {
+	struct ds_session *s;
+	const struct ds_lm_layer *layer;
+	const struct ds_lm_pass *pass;
+	const float *gain;     /* of a norm */
+	const uint32_t *id;    /* embeddings */
+	const uint32_t *order; /* experts */
+	float *rows;	       /* what is read or written: [n][n_embd] */
+	void (*token)(const struct ds_lm_step *step, size_t i);
+	size_t n;
+};
+void ds_lm_step_run(struct ds_lm_step *step);
+
+/* The residual stream of the tokens that go on. */
+float *ds_lm_stream_out(const struct ds_session *s, const struct ds_lm_pass *pass);
+/* Norm of rows [n][n_embd], as activations (s->act) of the next linear maps. */
+void ds_lm_norm(struct ds_session *s, float *rows, size_t n, const float *gain);
+
+static inline struct ds_product ds_lm_product(const struct ds_lm_map *map, float *y)
+{
+	return (struct ds_product){.w = &map->w, .bias = map->bias, .y = y, .ld = map->w.n};
+}
+
+/* Products of s->act, which has n tokens, with the adapters on top. */
+void ds_lm_run(struct ds_session *s, const struct ds_product *product, size_t n_product, size_t n);
+/* The last map of a block, from s->act into the residual stream; through a norm of its own where
+ * the model has one. */
+void ds_lm_block_out(struct ds_session *s, const struct ds_lm_map *map, const float *post_norm,
+		     const struct ds_lm_pass *pass);
 
 /*
  * Take tokens id[0..n) through the network; the states of the last want go through the output norm

@@ -70,6 +70,35 @@ enum ds_status ds_lm_load_norm(struct ds_lm_loader *l, uint32_t layer, const cha
 	return load_vector(l, name, n, norm_ret);
 }
 
+bool ds_lm_has(const struct ds_lm_loader *l, uint32_t layer, const char *name)
+{
+	char full[NAME_BYTES];
+
+	snprintf(full, sizeof full, "blk.%u.%s", layer, name);
+	return find(l, full) != NULL;
+}
+
+enum ds_status ds_lm_load_vector(struct ds_lm_loader *l, uint32_t layer, const char *name, size_t n,
+				 const float **vector_ret)
+{
+	char full[NAME_BYTES];
+
+	snprintf(full, sizeof full, "blk.%u.%s", layer, name);
+	return load_vector(l, full, n, vector_ret);
+}
+
+enum ds_status ds_lm_load_stack(struct ds_lm_loader *l, uint32_t layer, const char *part,
+				const size_t m_n_k[3], struct ds_matrix *matrix_ret)
+{
+	char name[NAME_BYTES];
+
+	snprintf(name, sizeof name, "blk.%u.%s.weight", layer, part);
+	DS_TRY(ds_weights_stack(l->weights, name, (uint64_t[]){m_n_k[2], m_n_k[1], m_n_k[0]},
+				matrix_ret, l->err));
+	take(l, name);
+	return DS_OK;
+}
+
 /* Token embeddings: rows of any type that can be decoded. */
 static enum ds_status load_embeddings(struct ds_lm_loader *l)
 {
@@ -176,7 +205,7 @@ static void digest_settings(const struct ds_model *model, struct ds_weights *wei
 	}
 }
 
-static enum ds_status lm_open(struct ds_model *model, struct ds_weights *weights,
+enum ds_status ds_lm_open(struct ds_model *model, struct ds_weights *weights,
 			      struct ds_err *err)
 {
 	/* struct ds_lm_arch begins with its struct ds_arch */
@@ -195,6 +224,8 @@ static enum ds_status lm_open(struct ds_model *model, struct ds_weights *weights
 	DS_TRY(ds_lm_config_read(&keys, arch->pairs, &lm->config, err));
 	if (arch->config)
 		DS_TRY(arch->config(&keys, &lm->config, err));
+	if (!lm->config.moe.route.n_expert)
+		DS_TRY(ds_lm_key_refuse(&keys, "expert_count", err));
 	digest_settings(model, weights);
 	st = load(&l, arch);
 	free(l.taken);
@@ -209,7 +240,7 @@ static enum ds_status lm_open(struct ds_model *model, struct ds_weights *weights
 	return DS_OK;
 }
 
-static void lm_close(void *net)
+void ds_lm_close(void *net)
 {
 	struct ds_lm *lm = net;
 
@@ -217,7 +248,7 @@ static void lm_close(void *net)
 	free(lm);
 }
 
-static enum ds_status lm_embed(struct ds_embedder *emb, const struct ds_part *texts, size_t n,
+enum ds_status ds_lm_embed(struct ds_embedder *emb, const struct ds_part *texts, size_t n,
 			       float *out, struct ds_err *err)
 {
 	(void)texts;
@@ -265,20 +296,15 @@ static enum ds_status load_layer_gemma3(struct ds_lm_loader *l, struct ds_lm_lay
 	return ds_lm_load_norm(l, layer->index, "post_ffw_norm", c->n_embd, &layer->ffn_post_norm);
 }
 
-#define LM_ARCH(architecture)                                                                      \
-	{                                                                                          \
-		.name = architecture, .open_gguf = lm_open, .close = lm_close, .embed = lm_embed   \
-	}
-
 const struct ds_lm_arch ds_lm_llama = {
-	.arch = LM_ARCH("llama"), .pairs = true, .load_layer = load_layer};
-const struct ds_lm_arch ds_lm_qwen2 = {.arch = LM_ARCH("qwen2"), .load_layer = load_layer};
+	.arch = DS_LM_ARCH("llama"), .pairs = true, .load_layer = load_layer};
+const struct ds_lm_arch ds_lm_qwen2 = {.arch = DS_LM_ARCH("qwen2"), .load_layer = load_layer};
 const struct ds_lm_arch ds_lm_gemma3 = {
-	.arch = LM_ARCH("gemma3"), .config = ds_lm_config_gemma3, .load_layer = load_layer_gemma3};
+	.arch = DS_LM_ARCH("gemma3"), .config = ds_lm_config_gemma3, .load_layer = load_layer_gemma3};
 
 bool ds_model_is_lm(const struct ds_model *model)
 {
-	return model->arch->close == lm_close;
+	return model->arch->close == ds_lm_close;
 }
 
 const char *ds_model_chat_template(const struct ds_model *model, size_t *len_ret)

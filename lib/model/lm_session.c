@@ -20,16 +20,42 @@ static uint64_t token_floats(const struct ds_lm *lm)
 /* Inputs of the widest linear map. */
 static uint64_t widest(const struct ds_lm_config *c)
 {
-	uint64_t out = c->n_head * c->dim_v, most = c->n_embd > c->n_ff ? c->n_embd : c->n_ff;
+	const uint64_t width[] = {c->n_embd,
+				  c->n_ff,
+				  c->n_head * (c->mla.kv_lora ? c->mla.value : c->dim_v),
+				  c->mla.q_lora,
+				  c->mla.kv_lora,
+				  c->mla.nope,
+				  c->moe.n_ff,
+				  c->moe.n_ff_shared};
+	uint64_t most = 0;
 
-	return out > most ? out : most;
+	for (size_t i = 0; i < sizeof width / sizeof *width; i++)
+		if (width[i] > most)
+			most = width[i];
+	return most;
+}
+
+static const struct ds_lm_arch *arch_of(const struct ds_session *s)
+{
+	return (const struct ds_lm_arch *)s->model->arch;
+}
+
+/* Memory besides keys, values and the floats of s->mem. */
+static uint64_t other_bytes(const struct ds_session *s, size_t batch)
+{
+	const struct ds_lm_config *c = &s->lm->config;
+
+	return ds_act_bytes(batch, widest(c)) +
+	       ds_lora_scratch_bytes(s->model->lora, s->model->n_lora, batch) +
+	       (arch_of(s)->extra_bytes ? arch_of(s)->extra_bytes(c, batch) : 0);
 }
 
 static enum ds_status set_sizes(struct ds_session *s, const struct ds_session_options *o,
 				struct ds_err *err)
 {
 	const struct ds_lm *lm = s->lm;
-	uint64_t bytes = token_floats(lm) * sizeof(float) + ds_act_bytes(1, widest(&lm->config));
+	uint64_t bytes = token_floats(lm) * sizeof(float) + other_bytes(s, 1);
 
 	s->context = o->context ? o->context : s->model->context;
 	if (s->context > s->model->context)
@@ -94,8 +120,11 @@ static enum ds_status init(struct ds_session *s, const struct ds_session_options
 	DS_TRY(ds_kv_new(&s->kv, &shape, err));
 	DS_TRY(ds_attn_new(&s->attn, s->kern, s->pool, &shape, (uint32_t)c->n_head, err));
 	DS_TRY(ds_linear_new(&s->linear, s->kern, s->pool, widest(c), err));
-	s->bytes = sizeof *s + s->mem.used_bytes + ds_act_bytes(s->batch, widest(c)) +
+	DS_TRY(ds_lora_scratch_init(&s->lora, s->model->lora, s->model->n_lora, s->batch, err));
+	s->bytes = sizeof *s + s->mem.used_bytes + other_bytes(s, s->batch) +
 		   ds_kv_bytes(&shape, s->context);
+	if (arch_of(s)->extra_new)
+		DS_TRY(arch_of(s)->extra_new(s, err));
 	return DS_OK;
 }
 

@@ -15,19 +15,20 @@ void ds_weights_digest(struct ds_weights *weights, const void *bytes, size_t n)
 }
 
 static enum ds_status refuse(const struct ds_weights *weights, const struct ds_gguf_tensor *tensor,
-			     uint64_t dim0, uint64_t dim1, struct ds_err *err)
+			     const uint64_t dim[3], struct ds_err *err)
 {
 	const uint64_t *d = tensor->dim;
 
 	return ds_fail_at(err, DS_EFORMAT, weights->path, tensor->offset,
-			  "tensor %.*s has dimensions %llu x %llu x %llu, expected %llu x %llu",
+			  "tensor %.*s has dimensions %llu x %llu x %llu, expected %llu x %llu "
+			  "x %llu",
 			  (int)tensor->name.len, tensor->name.s, (ull)d[0], (ull)d[1],
-			  (ull)(d[2] * d[3]), (ull)dim0, (ull)dim1);
+			  (ull)(d[2] * d[3]), (ull)dim[0], (ull)dim[1], (ull)dim[2]);
 }
 
 /* The tensor of that name and shape, of a type that can be decoded. */
 static enum ds_status find_tensor(struct ds_weights *weights, const char *name,
-				  const uint64_t dim[2], const struct ds_gguf_tensor **tensor_ret,
+				  const uint64_t dim[3], const struct ds_gguf_tensor **tensor_ret,
 				  struct ds_err *err)
 {
 	const struct ds_gguf_tensor *tensor = weights->find(weights->source, name);
@@ -35,9 +36,9 @@ static enum ds_status find_tensor(struct ds_weights *weights, const char *name,
 	if (!tensor)
 		return ds_fail_at(err, DS_EFORMAT, weights->path, DS_NO_OFFSET,
 				  "tensor %s is missing", name);
-	if (tensor->dim[0] != dim[0] || tensor->dim[1] != dim[1] || tensor->dim[2] != 1 ||
-	    tensor->dim[3] != 1)
-		return refuse(weights, tensor, dim[0], dim[1], err);
+	if (tensor->dim[0] != dim[0] || tensor->dim[1] != dim[1] ||
+	    tensor->dim[2] != dim[2] || tensor->dim[3] != 1)
+		return refuse(weights, tensor, dim, err);
 	if (!tensor->data || !ds_quant_decoder(tensor->type)) {
 		const struct ds_ggml_type *type = ds_ggml_type(tensor->type);
 
@@ -55,7 +56,7 @@ enum ds_status ds_weights_tensor(struct ds_weights *weights, const char *name, u
 				 uint64_t dim1, const struct ds_gguf_tensor **tensor_ret,
 				 struct ds_err *err)
 {
-	DS_TRY(find_tensor(weights, name, (uint64_t[]){dim0, dim1}, tensor_ret, err));
+	DS_TRY(find_tensor(weights, name, (uint64_t[]){dim0, dim1, 1}, tensor_ret, err));
 	ds_weights_digest(weights, (*tensor_ret)->data, (*tensor_ret)->bytes);
 	return DS_OK;
 }
@@ -69,20 +70,26 @@ static void digest_samples(struct ds_weights *weights, const uint8_t *data, uint
 		ds_weights_digest(weights, data + (bytes - n) / 2 * i, n);
 }
 
-enum ds_status ds_weights_matrix(struct ds_weights *weights, const char *name, uint64_t dim0,
-				 uint64_t dim1, struct ds_matrix *matrix_ret, struct ds_err *err)
+enum ds_status ds_weights_stack(struct ds_weights *weights, const char *name, const uint64_t dim[3],
+				struct ds_matrix *matrix_ret, struct ds_err *err)
 {
 	const struct ds_gguf_tensor *tensor;
 	struct ds_err why;
 	enum ds_status st;
 
-	DS_TRY(find_tensor(weights, name, (uint64_t[]){dim0, dim1}, &tensor, err));
-	st = ds_matrix_init(matrix_ret, tensor->type, tensor->data, dim1, dim0, &why);
+	DS_TRY(find_tensor(weights, name, dim, &tensor, err));
+	st = ds_matrix_init(matrix_ret, tensor->type, tensor->data, dim[1] * dim[2], dim[0], &why);
 	if (st != DS_OK)
 		return ds_fail_at(err, st, weights->path, tensor->offset, "tensor %s: %s", name,
 				  why.message);
 	digest_samples(weights, tensor->data, tensor->bytes);
 	return DS_OK;
+}
+
+enum ds_status ds_weights_matrix(struct ds_weights *weights, const char *name, uint64_t dim0,
+				 uint64_t dim1, struct ds_matrix *matrix_ret, struct ds_err *err)
+{
+	return ds_weights_stack(weights, name, (uint64_t[]){dim0, dim1, 1}, matrix_ret, err);
 }
 
 /* The exponent bits of all values at once: a loop without branches. */

@@ -36,6 +36,9 @@ enum ds_status ds_weights_tensor(struct ds_weights *weights, const char *name, u
  */
 enum ds_status ds_weights_matrix(struct ds_weights *weights, const char *name, uint64_t dim0,
 				 uint64_t dim1, struct ds_matrix *matrix_ret, struct ds_err *err);
+/* The same of dim[2] matrices behind each other, as one of dim[1] dim[2] rows. */
+enum ds_status ds_weights_stack(struct ds_weights *weights, const char *name, const uint64_t dim[3],
+				struct ds_matrix *matrix_ret, struct ds_err *err);
 /* The tensor, decoded to out [dim1][dim0]; a value that is not finite is refused. */
 enum ds_status ds_weights_load(struct ds_weights *weights, const char *name, uint64_t dim0,
 			       uint64_t dim1, float *out, struct ds_err *err);
