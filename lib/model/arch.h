@@ -11,11 +11,12 @@
 #include "model/weights.h"
 
 struct ds_arch;
+struct ds_lora;
 
 struct ds_model {
 	const struct ds_arch *arch;
 	const struct ds_kern *kern;
-	void *net; /* struct ds_static or struct ds_bert */
+	void *net; /* struct ds_static, ds_bert or ds_lm */
 	struct ds_tokenizer *tok;
 	struct ds_gguf gguf;	  /* the file, or */
 	struct ds_safetensors st; /* the folder's */
@@ -23,6 +24,8 @@ struct ds_model {
 	uint64_t id;
 	uint32_t dims, context; /* context: UINT32_MAX without limit */
 	char describe[200];
+	struct ds_lora *lora; /* [n_lora] adapters of a language model */
+	size_t n_lora;
 };
 
 /* What one thread of an embedder owns. */

@@ -12,8 +12,8 @@
 
 typedef unsigned long long ull;
 
-static enum ds_status refuse(const struct ds_lm_keys *keys, enum ds_status status,
-			     const char *what, struct ds_err *err)
+static enum ds_status refuse(const struct ds_lm_keys *keys, enum ds_status status, const char *what,
+			     struct ds_err *err)
 {
 	return ds_fail_at(err, status, keys->gguf->path, DS_NO_OFFSET, "%s: %s", keys->arch, what);
 }
@@ -45,11 +45,12 @@ static enum ds_status read_mla(const struct ds_lm_keys *keys, struct ds_lm_confi
 	DS_TRY(ds_lm_key_range(keys, "attention.value_length_mla", value, 1, DS_LM_DIM_MAX, err));
 	m->nope = dim - c->rope.dims;
 	m->value = value;
-	if (m->absorbed && (c->n_head_kv != 1 || c->dim_k != m->kv_lora + c->rope.dims ||
-			    c->dim_v != m->kv_lora))
+	if (m->absorbed &&
+	    (c->n_head_kv != 1 || c->dim_k != m->kv_lora + c->rope.dims || c->dim_v != m->kv_lora))
 		return refuse(keys, DS_EFORMAT,
 			      "one KV head, keys of kv_lora_rank + rope.dimension_count and values "
-			      "of kv_lora_rank expected", err);
+			      "of kv_lora_rank expected",
+			      err);
 	if (!m->absorbed && c->n_head_kv != c->n_head)
 		return refuse(keys, DS_EFORMAT, "as many KV heads as heads expected", err);
 	return DS_OK;
@@ -68,12 +69,13 @@ static enum ds_status read_scaling(const struct ds_lm_keys *keys, struct ds_lm_c
 
 	DS_TRY(ds_lm_key_f64_or(keys, "rope.scaling.yarn_log_multiplier", 0, &multiplier, err));
 	if (!(fabs(multiplier) <= 10))
-		return refuse(keys, DS_EFORMAT, "rope.scaling.yarn_log_multiplier: at most 10 expected",
-			      err);
+		return refuse(keys, DS_EFORMAT,
+			      "rope.scaling.yarn_log_multiplier: at most 10 expected", err);
 	if (c->rope.ext_factor == 0) {
 		if (c->rope.scale != 1)
 			return refuse(keys, DS_EUNSUPPORTED,
-				      "rope.scaling.type: yarn expected where there is a factor", err);
+				      "rope.scaling.type: yarn expected where there is a factor",
+				      err);
 	} else if (multiplier != 0) {
 		c->rope.attn_factor /= plain;
 	} else {
@@ -96,7 +98,8 @@ static enum ds_status read_experts(const struct ds_lm_keys *keys, struct ds_lm_c
 	DS_TRY(ds_lm_key_u64(keys, "expert_feed_forward_length", &m->n_ff, err));
 	DS_TRY(ds_lm_key_range(keys, "expert_feed_forward_length", m->n_ff, 1, DS_LM_FF_MAX, err));
 	DS_TRY(ds_lm_key_u64(keys, "expert_shared_count", &shared, err));
-	DS_TRY(ds_lm_key_range(keys, "expert_shared_count", shared, 0, DS_LM_FF_MAX / m->n_ff, err));
+	DS_TRY(ds_lm_key_range(keys, "expert_shared_count", shared, 0, DS_LM_FF_MAX / m->n_ff,
+			       err));
 	m->n_ff_shared = m->n_ff * shared;
 	DS_TRY(ds_lm_key_u64(keys, "expert_count", &n_expert, err));
 	DS_TRY(ds_lm_key_range(keys, "expert_count", n_expert, 1, DS_EXPERTS_MAX, err));
@@ -178,9 +181,8 @@ static enum ds_status load_mla(struct ds_lm_loader *l, struct ds_lm_layer *layer
 	const struct map_at two[] = {{"attn_q_a", &mla->q_a, {m->q_lora, n}},
 				     {"attn_q_b", &mla->q_b, {q, m->q_lora}}};
 	const struct map_at one[] = {{"attn_q", &layer->q, {q, n}}};
-	const struct map_at both[] = {
-		{"attn_kv_a_mqa", &mla->kv_a, {m->kv_lora + c->rope.dims, n}},
-		{"attn_output", &layer->out, {n, c->n_head * m->value}}};
+	const struct map_at both[] = {{"attn_kv_a_mqa", &mla->kv_a, {m->kv_lora + c->rope.dims, n}},
+				      {"attn_output", &layer->out, {n, c->n_head * m->value}}};
 	const struct map_at kv_b[] = {
 		{"attn_kv_b", &mla->kv_b, {c->n_head * (m->nope + m->value), m->kv_lora}}};
 

@@ -28,10 +28,10 @@ struct ds_lm_experts {
 };
 
 struct ds_lm_moe {
-	struct ds_lm_map router;	   /* [n_expert][n_embd] */
-	const float *bias;		   /* [n_expert], of the choice only; or NULL */
-	struct ds_lm_experts gate, up;	   /* [n_ff][n_embd] */
-	struct ds_lm_experts down;	   /* [n_embd][n_ff] */
+	struct ds_lm_map router;       /* [n_expert][n_embd] */
+	const float *bias;	       /* [n_expert], of the choice only; or NULL */
+	struct ds_lm_experts gate, up; /* [n_ff][n_embd] */
+	struct ds_lm_experts down;     /* [n_embd][n_ff] */
 	struct ds_lm_map shared_gate, shared_up, shared_down;
 };
 
@@ -48,17 +48,17 @@ struct ds_lm_mla_memory {
 
 /* rows: the batch, or n_used for one token's experts when that is more */
 struct ds_lm_moe_memory {
-	float *logits;		/* [batch][n_expert] */
-	float *gate, *up;	/* [rows][n_ff] */
-	float *down;		/* [rows][n_embd] */
+	float *logits;			/* [batch][n_expert] */
+	float *gate, *up;		/* [rows][n_ff] */
+	float *down;			/* [rows][n_embd] */
 	float *shared_gate, *shared_up; /* [batch][n_ff_shared] */
 	struct ds_act *in, *hidden;
-	struct ds_act **single; /* [n_used]: hidden, of one token */
+	struct ds_act **single;	    /* [n_used]: hidden, of one token */
 	struct ds_matrix *slice;    /* [2 * n_used] */
 	struct ds_product *product; /* [2 * n_used] */
-	struct ds_pick *pick;	/* [batch][n_used] */
-	uint32_t *order;	/* [batch * n_used]: indices of pick, by expert */
-	uint32_t *start;	/* [n_expert + 1]: of each expert in order */
+	struct ds_pick *pick;	    /* [batch][n_used] */
+	uint32_t *order;	    /* [batch * n_used]: indices of pick, by expert */
+	uint32_t *start;	    /* [n_expert + 1]: of each expert in order */
 };
 
 struct ds_lm_extra {

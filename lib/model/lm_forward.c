@@ -66,6 +66,20 @@ void ds_lm_norm(struct ds_session *s, const float *rows, size_t n, const float *
 	ds_lm_step_run(&step);
 }
 
+static void embed_adapters(struct ds_session *s, const uint32_t *id, size_t n)
+{
+	const struct ds_lora_linear with = {s->linear, s->kern, &s->lora};
+	const struct ds_lm *lm = s->lm;
+	const struct ds_lora_rows rows = {.base = lm->embed->data,
+					  .id = id,
+					  .n = n,
+					  .k = lm->config.n_embd,
+					  .scale = lm->config.embed_scale,
+					  .x = s->x};
+
+	ds_lora_embed(&with, &rows);
+}
+
 void ds_lm_run(struct ds_session *s, const struct ds_product *product, size_t n_product, size_t n)
 {
 	const struct ds_lora_linear with = {s->linear, s->kern, &s->lora};
@@ -89,7 +103,7 @@ static void post_token(const struct ds_lm_step *step, size_t i)
 }
 
 void ds_lm_block_out(struct ds_session *s, const struct ds_lm_map *map, const float *post_norm,
-		      const struct ds_lm_pass *pass)
+		     const struct ds_lm_pass *pass)
 {
 	size_t n_embd = s->lm->config.n_embd;
 	float *x = ds_lm_stream_out(s, pass);
@@ -141,7 +155,8 @@ void ds_lm_attention(struct ds_session *s, const struct ds_lm_layer *layer,
 {
 	const struct ds_lm_config *c = &s->lm->config;
 	size_t skip = pass->n - pass->n_out, q_width = c->n_head * c->dim_k;
-	const struct ds_product qkv[] = {ds_lm_product(&layer->k, s->k), ds_lm_product(&layer->v, s->v),
+	const struct ds_product qkv[] = {ds_lm_product(&layer->k, s->k),
+					 ds_lm_product(&layer->v, s->v),
 					 ds_lm_product(&layer->q, s->q)};
 	struct ds_lm_step step = {.s = s, .layer = layer, .pass = pass};
 
@@ -234,6 +249,7 @@ void ds_lm_forward(struct ds_session *s, const uint32_t *id, const struct ds_lm_
 
 	step.token = embed_token;
 	ds_lm_step_run(&step);
+	embed_adapters(s, id, pass->n);
 	for (size_t i = 0; i < n_layer; i++) {
 		const struct ds_lm_layer *layer = &lm->layer[i];
 		const struct ds_lm_pass *now = i + 1 < n_layer ? &all : pass;

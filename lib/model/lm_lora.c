@@ -7,6 +7,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "model/arch.h"
+#include "model/lm.h"
 #include "quant/quant.h"
 
 typedef unsigned long long ull;
@@ -16,8 +18,8 @@ typedef unsigned long long ull;
 
 /* The matrices of a layer that products go through ds_lora_run(). */
 static const char *const parts[] = {
-	"attn_q",   "attn_k",   "attn_v",	  "attn_output",   "ffn_gate",
-	"ffn_up",   "ffn_down", "attn_q_a",	  "attn_q_b",	   "attn_kv_a_mqa",
+	"attn_q",    "attn_k",	       "attn_v",       "attn_output",	 "ffn_gate",
+	"ffn_up",    "ffn_down",       "attn_q_a",     "attn_q_b",	 "attn_kv_a_mqa",
 	"attn_kv_b", "ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp",
 };
 
@@ -205,8 +207,8 @@ static enum ds_status read_pairs(struct ds_lora *lora, float scale, double alpha
 					  t->name.len > 80 ? 80 : (int)t->name.len, t->name.s);
 		DS_TRY(read_pair(gguf, t, model, p, err));
 		rank = p->b.k;
-		p->scale = (float)(alpha != 0 ? (double)scale * alpha / (double)rank
-					      : (double)scale);
+		p->scale =
+			(float)(alpha != 0 ? (double)scale * alpha / (double)rank : (double)scale);
 		if (rank > lora->rank_max)
 			lora->rank_max = rank;
 		lora->n++;
@@ -274,4 +276,31 @@ const struct ds_lora_pair *ds_lora_find(const struct ds_lora *lora, const uint8_
 	if (low < lora->n && lora->pair[low].base == base && lora->pair[low].rows == rows)
 		return &lora->pair[low];
 	return NULL;
+}
+
+enum ds_status ds_model_lora_add(struct ds_model *model, const char *path, float scale,
+				 struct ds_err *err)
+{
+	struct ds_lora_base base = {&model->gguf, model->arch->name};
+	struct ds_lora *lora;
+
+	if (!ds_model_is_lm(model))
+		return ds_fail_at(
+			err, DS_EINVAL, path, DS_NO_OFFSET,
+			"adapters are for language models, the model is of architecture %s",
+			model->arch->name);
+	if (model->n_lora == DS_LORA_MAX)
+		return ds_fail_at(err, DS_ELIMIT, path, DS_NO_OFFSET, "more than %d adapters",
+				  DS_LORA_MAX);
+	if (!(fabsf(scale) <= 1e6f))
+		return ds_fail_at(err, DS_EINVAL, path, DS_NO_OFFSET,
+				  "an adapter %g times: at most 1e6 expected", (double)scale);
+	lora = ds_resize(model->lora, model->n_lora + 1, sizeof *lora);
+	if (!lora)
+		return ds_fail_nomem(err, (model->n_lora + 1) * sizeof *lora);
+	model->lora = lora;
+	DS_TRY(ds_lora_open(&lora[model->n_lora], path, scale, &base, err));
+	model->id = XXH3_64bits_withSeed(&lora[model->n_lora].id, sizeof lora->id, model->id);
+	model->n_lora++;
+	return DS_OK;
 }

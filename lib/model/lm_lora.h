@@ -74,8 +74,14 @@ struct ds_lora_linear {
 /* As ds_linear_run(); act has n tokens. */
 void ds_lora_run(const struct ds_lora_linear *l, const struct ds_product *product, size_t n_product,
 		 const struct ds_act *act, size_t n);
-/* x [n][k] += what the adapters add to the embeddings of the ids. */
-void ds_lora_embed(const struct ds_lora_linear *l, const struct ds_matrix *embeddings,
-		   const uint32_t *id, size_t n, float *x);
+/* Embeddings of n tokens: x [n][k] += scale times what the adapters add to them. */
+struct ds_lora_rows {
+	const uint8_t *base; /* data of token_embd */
+	const uint32_t *id;
+	size_t n, k;
+	float scale;
+	float *x;
+};
+void ds_lora_embed(const struct ds_lora_linear *l, const struct ds_lora_rows *rows);
 
 #endif

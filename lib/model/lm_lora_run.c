@@ -46,23 +46,35 @@ void ds_lora_scratch_fini(struct ds_lora_scratch *s)
 }
 
 /* y += B (scale low), low [n][rank] */
-static void add_high(const struct ds_lora_linear *l, const struct ds_lora_pair *pair,
-		     const struct ds_product *product, size_t n)
+static void add_high(const struct ds_lora_linear *l, const struct ds_product *product, float scale,
+		     size_t n)
 {
 	struct ds_act *act = l->lora->act;
 	const float *low = l->lora->low;
-	size_t rank = pair->b.k;
+	size_t rank = product->w->k;
 
 	ds_act_begin(act, n, rank);
 	for (size_t i = 0; i < n; i++) {
 		float *row = ds_act_row(act, i);
 
 		for (size_t j = 0; j < rank; j++)
-			row[j] = low[i * rank + j] * pair->scale;
+			row[j] = low[i * rank + j] * scale;
 		if (rank % 32 == 0) /* else B is of floats, which take rows as they are */
 			ds_act_round(l->kern, act, i);
 	}
 	ds_linear_run(l->lin, product, 1, act);
+}
+
+/* One adapter's part of one product. */
+static void add_pair(const struct ds_lora_linear *l, const struct ds_lora_pair *pair,
+		     const struct ds_product *product, const struct ds_act *act, size_t n)
+{
+	const struct ds_product down = {.w = &pair->a, .y = l->lora->low, .ld = pair->a.n};
+	const struct ds_product up = {
+		.w = &pair->b, .y = product->y, .ld = product->ld, .add = true};
+
+	ds_linear_run(l->lin, &down, 1, act);
+	add_high(l, &up, pair->scale, n);
 }
 
 void ds_lora_run(const struct ds_lora_linear *l, const struct ds_product *product, size_t n_product,
@@ -73,37 +85,30 @@ void ds_lora_run(const struct ds_lora_linear *l, const struct ds_product *produc
 	ds_linear_run(l->lin, product, n_product, act);
 	for (size_t i = 0; i < s->n; i++) {
 		for (size_t j = 0; j < n_product; j++) {
-			const struct ds_product *p = &product[j];
 			const struct ds_lora_pair *pair =
-				ds_lora_find(&s->lora[i], p->w->data, false);
-			struct ds_product down, up;
+				ds_lora_find(&s->lora[i], product[j].w->data, false);
 
-			if (!pair)
-				continue;
-			down = (struct ds_product){.w = &pair->a, .y = s->low, .ld = pair->a.n};
-			up = (struct ds_product){.w = &pair->b, .y = p->y, .ld = p->ld, .add = true};
-			ds_linear_run(l->lin, &down, 1, act);
-			add_high(l, pair, &up, n);
+			if (pair)
+				add_pair(l, pair, &product[j], act, n);
 		}
 	}
 }
 
-void ds_lora_embed(const struct ds_lora_linear *l, const struct ds_matrix *embeddings,
-		   const uint32_t *id, size_t n, float *x)
+void ds_lora_embed(const struct ds_lora_linear *l, const struct ds_lora_rows *rows)
 {
 	const struct ds_lora_scratch *s = l->lora;
 
 	for (size_t i = 0; i < s->n; i++) {
-		const struct ds_lora_pair *pair =
-			ds_lora_find(&s->lora[i], embeddings->data, true);
+		const struct ds_lora_pair *pair = ds_lora_find(&s->lora[i], rows->base, true);
 		struct ds_product up;
 
 		if (!pair)
 			continue;
-		up = (struct ds_product){.w = &pair->b, .y = x, .ld = embeddings->k, .add = true};
-		for (size_t j = 0; j < n; j++)
-			ds_quant_decoder(pair->a.type)(pair->a.data + id[j] * pair->a.row_bytes,
+		up = (struct ds_product){.w = &pair->b, .y = rows->x, .ld = rows->k, .add = true};
+		for (size_t j = 0; j < rows->n; j++)
+			ds_quant_decoder(pair->a.type)(pair->a.data +
+							       rows->id[j] * pair->a.row_bytes,
 						       s->low + j * pair->a.k, pair->a.k);
-		add_high(l, pair, &up, n);
+		add_high(l, &up, pair->scale * rows->scale, rows->n);
 	}
 }

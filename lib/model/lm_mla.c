@@ -89,8 +89,8 @@ static void open_token(const struct ds_lm_step *step, size_t i)
 	struct ds_session *s = step->s;
 	const struct ds_lm_config *c = &s->lm->config;
 	size_t nope = c->mla.nope, value = c->mla.value;
-	const float *turned = s->extra->mla.kv_a + i * (c->mla.kv_lora + c->rope.dims) +
-			      c->mla.kv_lora;
+	const float *turned =
+		s->extra->mla.kv_a + i * (c->mla.kv_lora + c->rope.dims) + c->mla.kv_lora;
 	const float *kv = s->extra->mla.kv_b + i * c->n_head * (nope + value);
 	float *k = s->k + i * c->n_head * c->dim_k, *v = s->v + i * c->n_head * value;
 
@@ -153,8 +153,7 @@ static void make_queries(struct ds_session *s, struct ds_lm_step *step)
 		ds_lm_product(&mla->kv_a, s->extra->mla.kv_a),
 		c->mla.q_lora ? ds_lm_product(&mla->q_a, s->extra->mla.q_a)
 			      : ds_lm_product(&step->layer->q, s->extra->mla.q)};
-	struct ds_product q_b = ds_lm_product(&mla->q_b,
-					      s->extra->mla.q + skipped(pass) * width);
+	struct ds_product q_b = ds_lm_product(&mla->q_b, s->extra->mla.q + skipped(pass) * width);
 
 	ds_lm_norm(s, s->x, pass->n, step->layer->attn_norm);
 	ds_lm_run(s, first, pass->n_out ? 2 : 1, pass->n);

@@ -86,7 +86,7 @@ static void scatter_token(const struct ds_lm_step *step, size_t i)
 	const struct ds_lm_config *c = &s->lm->config;
 	uint32_t at = step->order[i];
 
-	add_weighted(s, step->rows + at / c->moe.route.n_used * c->n_embd,
+	add_weighted(s, step->out + at / c->moe.route.n_used * c->n_embd,
 		     s->extra->moe.down + i * c->n_embd, s->extra->moe.pick[at].weight);
 }
 
@@ -157,7 +157,7 @@ static void run_token(struct ds_session *s, struct ds_lm_step *step)
 	}
 	ds_linear_run(s->linear, m->product, n_used, NULL);
 	for (size_t i = 0; i < n_used; i++)
-		add_weighted(s, step->rows, m->down + i * c->n_embd, m->pick[i].weight);
+		add_weighted(s, step->out, m->down + i * c->n_embd, m->pick[i].weight);
 }
 
 static void gate_shared(const struct ds_lm_step *step, size_t i)
@@ -183,8 +183,8 @@ void ds_lm_moe_feed_forward(struct ds_session *s, const struct ds_lm_layer *laye
 
 	if (n == 0)
 		return;
-	step.rows = ds_lm_stream_out(s, pass);
-	ds_lm_norm(s, step.rows, n, layer->ffn_norm);
+	step.out = ds_lm_stream_out(s, pass);
+	ds_lm_norm(s, step.out, n, layer->ffn_norm);
 	ds_lm_run(s, in, c->moe.n_ff_shared ? 3 : 1, n);
 	run(&step, route_token, n);
 	if (n == 1) {

@@ -139,10 +139,10 @@ enum ds_status ds_lm_open(struct ds_model *model, struct ds_weights *weights, st
 void ds_lm_close(void *net);
 enum ds_status ds_lm_embed(struct ds_embedder *emb, const struct ds_part *texts, size_t n,
 			   float *out, struct ds_err *err);
-#define DS_LM_ARCH(architecture)                                             \
-	{                                                                    \
-		.name = architecture, .open_gguf = ds_lm_open,               \
-		.close = ds_lm_close, .embed = ds_lm_embed                   \
+#define DS_LM_ARCH(architecture)                                                                   \
+	{                                                                                          \
+		.name = architecture, .open_gguf = ds_lm_open, .close = ds_lm_close,               \
+		.embed = ds_lm_embed                                                               \
 	}
 
 /* Blocks. */
@@ -156,7 +156,8 @@ struct ds_lm_step {
 	const float *gain;     /* of a norm */
 	const uint32_t *id;    /* embeddings */
 	const uint32_t *order; /* experts */
-	float *rows;	       /* what is read or written: [n][n_embd] */
+	const float *in;       /* what is read, or */
+	float *out;	       /* written: [n][n_embd] */
 	void (*token)(const struct ds_lm_step *step, size_t i);
 	size_t n;
 };
@@ -164,8 +165,8 @@ void ds_lm_step_run(struct ds_lm_step *step);
 
 /* The residual stream of the tokens that go on. */
 float *ds_lm_stream_out(const struct ds_session *s, const struct ds_lm_pass *pass);
-/* Norm of rows [n][n_embd], as activations (s->act) of the next linear maps. */
-void ds_lm_norm(struct ds_session *s, float *rows, size_t n, const float *gain);
+/* Norm of in [n][n_embd], as activations (s->act) of the next linear maps. */
+void ds_lm_norm(struct ds_session *s, const float *in, size_t n, const float *gain);
 
 static inline struct ds_product ds_lm_product(const struct ds_lm_map *map, float *y)
 {

@@ -205,8 +205,7 @@ static void digest_settings(const struct ds_model *model, struct ds_weights *wei
 	}
 }
 
-enum ds_status ds_lm_open(struct ds_model *model, struct ds_weights *weights,
-			      struct ds_err *err)
+enum ds_status ds_lm_open(struct ds_model *model, struct ds_weights *weights, struct ds_err *err)
 {
 	/* struct ds_lm_arch begins with its struct ds_arch */
 	const struct ds_lm_arch *arch = (const struct ds_lm_arch *)model->arch;
@@ -249,7 +248,7 @@ void ds_lm_close(void *net)
 }
 
 enum ds_status ds_lm_embed(struct ds_embedder *emb, const struct ds_part *texts, size_t n,
-			       float *out, struct ds_err *err)
+			   float *out, struct ds_err *err)
 {
 	(void)texts;
 	(void)n;
@@ -299,8 +298,9 @@ static enum ds_status load_layer_gemma3(struct ds_lm_loader *l, struct ds_lm_lay
 const struct ds_lm_arch ds_lm_llama = {
 	.arch = DS_LM_ARCH("llama"), .pairs = true, .load_layer = load_layer};
 const struct ds_lm_arch ds_lm_qwen2 = {.arch = DS_LM_ARCH("qwen2"), .load_layer = load_layer};
-const struct ds_lm_arch ds_lm_gemma3 = {
-	.arch = DS_LM_ARCH("gemma3"), .config = ds_lm_config_gemma3, .load_layer = load_layer_gemma3};
+const struct ds_lm_arch ds_lm_gemma3 = {.arch = DS_LM_ARCH("gemma3"),
+					.config = ds_lm_config_gemma3,
+					.load_layer = load_layer_gemma3};
 
 bool ds_model_is_lm(const struct ds_model *model)
 {

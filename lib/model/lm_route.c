@@ -24,8 +24,8 @@ enum ds_status ds_route_check(const struct ds_route *route, struct ds_err *err)
 			       route->n_expert);
 	if (route->n_expert % groups || (groups > 1 && route->n_expert / groups < 2))
 		return ds_fail(err, DS_EFORMAT,
-			       "%u groups of %u experts: expected two or more each",
-			       route->n_group, route->n_expert);
+			       "%u groups of %u experts: expected two or more each", route->n_group,
+			       route->n_expert);
 	if (groups > 1 && (route->n_group_used == 0 || route->n_group_used > groups ||
 			   route->n_used > route->n_group_used * (route->n_expert / groups)))
 		return ds_fail(err, DS_EFORMAT, "%u experts used of %u of %u groups of %u",

@@ -159,6 +159,9 @@ void ds_session_free(struct ds_session *s)
 {
 	if (!s)
 		return;
+	if (arch_of(s)->extra_free)
+		arch_of(s)->extra_free(s);
+	ds_lora_scratch_fini(&s->lora);
 	ds_linear_free(s->linear);
 	ds_attn_free(s->attn);
 	ds_kv_free(s->kv);

@@ -15,7 +15,8 @@
 #include "model/lm_net.h"
 
 static const struct ds_arch *const archs[] = {&ds_arch_static, &ds_arch_bert, &ds_lm_llama.arch,
-					      &ds_lm_qwen2.arch, &ds_lm_gemma3.arch};
+					      &ds_lm_qwen2.arch, &ds_lm_gemma3.arch,
+					      &ds_lm_deepseek2.arch};
 #define N_ARCH (sizeof archs / sizeof *archs)
 
 static enum ds_status find_arch(struct ds_model *model, struct ds_str name, struct ds_err *err)
@@ -139,6 +140,9 @@ void ds_model_close(struct ds_model *model)
 {
 	if (!model)
 		return;
+	for (size_t i = 0; i < model->n_lora; i++)
+		ds_lora_close(&model->lora[i]);
+	free(model->lora);
 	if (model->net)
 		model->arch->close(model->net);
 	ds_tokenizer_close(model->tok);

@@ -36,8 +36,8 @@ static enum ds_status find_tensor(struct ds_weights *weights, const char *name,
 	if (!tensor)
 		return ds_fail_at(err, DS_EFORMAT, weights->path, DS_NO_OFFSET,
 				  "tensor %s is missing", name);
-	if (tensor->dim[0] != dim[0] || tensor->dim[1] != dim[1] ||
-	    tensor->dim[2] != dim[2] || tensor->dim[3] != 1)
+	if (tensor->dim[0] != dim[0] || tensor->dim[1] != dim[1] || tensor->dim[2] != dim[2] ||
+	    tensor->dim[3] != 1)
 		return refuse(weights, tensor, dim, err);
 	if (!tensor->data || !ds_quant_decoder(tensor->type)) {
 		const struct ds_ggml_type *type = ds_ggml_type(tensor->type);
