@@ -3,6 +3,7 @@
 #include "model/weights.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <xxhash.h>
 
 #include "gguf/types.h"
@@ -18,12 +19,14 @@ static enum ds_status refuse(const struct ds_weights *weights, const struct ds_g
 			     const uint64_t dim[3], struct ds_err *err)
 {
 	const uint64_t *d = tensor->dim;
+	char third[32] = "";
 
+	if (dim[2] != 1)
+		snprintf(third, sizeof third, " x %llu", (ull)dim[2]);
 	return ds_fail_at(err, DS_EFORMAT, weights->path, tensor->offset,
-			  "tensor %.*s has dimensions %llu x %llu x %llu, expected %llu x %llu "
-			  "x %llu",
+			  "tensor %.*s has dimensions %llu x %llu x %llu, expected %llu x %llu%s",
 			  (int)tensor->name.len, tensor->name.s, (ull)d[0], (ull)d[1],
-			  (ull)(d[2] * d[3]), (ull)dim[0], (ull)dim[1], (ull)dim[2]);
+			  (ull)(d[2] * d[3]), (ull)dim[0], (ull)dim[1], third);
 }
 
 /* The tensor of that name and shape, of a type that can be decoded. */

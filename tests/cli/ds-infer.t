@@ -65,7 +65,7 @@ $ ds-infer -t embed -m m/bad-nan-words.gguf -o out2
 $ ls out2* .out2* 2>/dev/null
 ? 2
 $ ds-infer -t embed -m m/bad-architecture.gguf </dev/null
-! ds-infer: m/bad-architecture.gguf: architecture mamba, static, bert, llama, qwen2 or gemma3 expected
+! ds-infer: m/bad-architecture.gguf: architecture mamba, static, bert, llama, qwen2, gemma3 or deepseek2 expected
 ? 1
 $ ds-infer -t embed -m m/bad-heads.gguf </dev/null
 ! ds-infer: m/bad-heads.gguf: 48 dimensions do not divide into 5 heads
