@@ -2,19 +2,51 @@
  * ds-infer.c - run a model over what comes in: the options, and which task they start
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "infer.h"
 #include "kern/kern.h"
 
-enum { OPT_LINES = CLI_LONG, OPT_TYPE };
+enum {
+	OPT_LINES = CLI_LONG,
+	OPT_TYPE,
+	OPT_DOCUMENT,
+	OPT_SYSTEM,
+	OPT_TEMPLATE,
+	OPT_RAW,
+	OPT_CONTEXT,
+	OPT_TEMP,
+	OPT_TOP_K,
+	OPT_TOP_P,
+	OPT_MIN_P,
+	OPT_PENALTY,
+	OPT_PENALTY_LAST,
+	OPT_SEED,
+	OPT_STOP,
+};
 
 static const struct cli_opt options[] = {
-	{'t', "task", "TASK", "what to do: embed"},
+	{'t', "task", "TASK", "what to do: embed or generate (default with -p)"},
 	CLI_OPT_MODEL,
 	CLI_OPT_OUTPUT,
 	CLI_OPT_FORMAT,
 	{OPT_LINES, "lines", NULL, "plain input: a text is a line, not a file"},
 	{OPT_TYPE, "type", "TYPE", "values of embeddings: f32, f16 or i8 (default: f32)"},
+	{'p', "prompt", "TEXT", "what is asked, of every document"},
+	{OPT_DOCUMENT, "document", "FILE", "a document that all prompts are about"},
+	{OPT_SYSTEM, "system", "TEXT", "the system message (default: the template's)"},
+	{OPT_TEMPLATE, "template", "NAME", "chat template (default: as the model's file says)"},
+	{OPT_RAW, "raw", NULL, "no chat template: the prompt as it is, special tokens count"},
+	{OPT_CONTEXT, "context", "TOKENS", "prompt and answer at most (default: the model's)"},
+	{'n', "tokens", "N", "an answer has at most so many tokens (default: 512)"},
+	{OPT_TEMP, "temp", "T", "temperature; 0 takes the likeliest token (default: 0)"},
+	{OPT_TOP_K, "top-k", "K", "draw from the K likeliest tokens; 0: all (default: 40)"},
+	{OPT_TOP_P, "top-p", "P", "and from those that make up P (default: 0.95)"},
+	{OPT_MIN_P, "min-p", "P", "and of at least P times the likeliest (default: 0.05)"},
+	{OPT_PENALTY, "repeat-penalty", "X", "divide logits of recent tokens (default: 1)"},
+	{OPT_PENALTY_LAST, "repeat-last", "N", "how many are recent (default: 64)"},
+	{OPT_SEED, "seed", "N", "of the draws (default: 0)"},
+	{OPT_STOP, "stop", "TEXT", "end an answer before TEXT; may be repeated"},
 	CLI_OPT_JOBS,
 	CLI_OPT_STATS,
 	CLI_OPT_QUIET,
@@ -22,21 +54,106 @@ static const struct cli_opt options[] = {
 	CLI_OPT_END,
 };
 
+enum task { EMBED, GENERATE, TASKS };
+static const struct infer_task tasks[TASKS] = {
+	[EMBED] = {"embed", infer_embed},
+	[GENERATE] = {"generate", infer_generate},
+};
+
+/* Options that are not for every task. */
+#define BIT(task) (1u << (task))
+static const struct {
+	int key;
+	unsigned tasks;
+} limited[] = {
+	{OPT_TYPE, BIT(EMBED)},	       {'p', BIT(GENERATE)},
+	{OPT_DOCUMENT, BIT(GENERATE)}, {OPT_SYSTEM, BIT(GENERATE)},
+	{OPT_TEMPLATE, BIT(GENERATE)}, {OPT_RAW, BIT(GENERATE)},
+	{OPT_CONTEXT, BIT(GENERATE)},  {'n', BIT(GENERATE)},
+	{OPT_TEMP, BIT(GENERATE)},     {OPT_TOP_K, BIT(GENERATE)},
+	{OPT_TOP_P, BIT(GENERATE)},    {OPT_MIN_P, BIT(GENERATE)},
+	{OPT_PENALTY, BIT(GENERATE)},  {OPT_PENALTY_LAST, BIT(GENERATE)},
+	{OPT_SEED, BIT(GENERATE)},     {OPT_STOP, BIT(GENERATE)},
+};
+#define LIMITED (sizeof limited / sizeof *limited)
+
 static const char examples[] =
 	"Examples:\n"
 	"  ds-chunk report.txt | ds-infer -t embed | ds-compress -o report.dsz\n"
-	"  ds-infer -t embed --lines --format jsonl questions.txt\n";
+	"  ds-infer -t embed --lines --format jsonl questions.txt\n"
+	"  ds-infer -m qwen.gguf --document report.txt -p 'List the deadlines.'\n";
+
+/* The last option given that is not for every task, by number. */
+static bool given[LIMITED];
+
+static void add_stop(struct infer *cmd, const char *text)
+{
+	struct ds_generate_options *g = &cmd->generation;
+
+	if (!*text)
+		cli_usage(&cmd->cli, "--stop: the text is empty");
+	if (g->n_stop == INFER_STOPS_MAX)
+		cli_usage(&cmd->cli, "--stop: at most %d texts", INFER_STOPS_MAX);
+	g->stop = cmd->stop;
+	cmd->stop[g->n_stop++] = (struct ds_part){text, strlen(text)};
+}
+
+/* Options of how an answer is made. */
+static void on_sampling(struct infer *cmd, int key, const char *arg)
+{
+	struct ds_sampling *s = &cmd->generation.sampling;
+	struct cli *cli = &cmd->cli;
+
+	switch (key) {
+	case 'n':
+		cmd->generation.n_max = cli_num(cli, arg, "-n", 1, UINT32_MAX);
+		break;
+	case OPT_TEMP:
+		s->temperature = (float)cli_real(cli, arg, "--temp", 0, 100);
+		break;
+	case OPT_TOP_K:
+		s->top_k = (uint32_t)cli_num(cli, arg, "--top-k", 0, UINT32_MAX);
+		break;
+	case OPT_TOP_P:
+		s->top_p = (float)cli_real(cli, arg, "--top-p", 0, 1);
+		break;
+	case OPT_MIN_P:
+		s->min_p = (float)cli_real(cli, arg, "--min-p", 0, 1);
+		break;
+	case OPT_PENALTY:
+		s->repeat_penalty = (float)cli_real(cli, arg, "--repeat-penalty", 0.01, 100);
+		break;
+	case OPT_PENALTY_LAST:
+		s->repeat_last = (uint32_t)cli_num(cli, arg, "--repeat-last", 0, 1 << 20);
+		break;
+	case OPT_SEED:
+		s->seed = cli_num(cli, arg, "--seed", 0, UINT64_MAX);
+		break;
+	case OPT_STOP:
+		add_stop(cmd, arg);
+		break;
+	}
+}
+
+static void on_task(struct infer *cmd, const char *arg)
+{
+	const char *names[TASKS + 1] = {NULL};
+
+	for (int i = 0; i < TASKS; i++)
+		names[i] = tasks[i].name;
+	cmd->task = &tasks[cli_choice(&cmd->cli, arg, "-t", names)];
+}
 
 static void on_option(struct cli *cli, int key, const char *arg)
 {
-	static const char *const tasks[] = {"embed", NULL};
 	static const char *const types[] = {"f32", "f16", "i8", NULL};
 	struct infer *cmd = cli->user;
 
+	for (size_t i = 0; i < LIMITED; i++)
+		given[i] |= limited[i].key == key;
 	switch (key) {
 	case 't':
-		cli_choice(cli, arg, "-t", tasks);
-		cmd->task = infer_embed;
+		on_task(cmd, arg);
 		break;
 	case OPT_LINES:
 		cmd->lines = true;
@@ -44,7 +161,62 @@ static void on_option(struct cli *cli, int key, const char *arg)
 	case OPT_TYPE:
 		cmd->type = (enum ds_vector_type)cli_choice(cli, arg, "--type", types);
 		break;
+	case 'p':
+		cmd->prompt = arg;
+		break;
+	case OPT_DOCUMENT:
+		cmd->document = arg;
+		break;
+	case OPT_SYSTEM:
+		cmd->system = arg;
+		break;
+	case OPT_TEMPLATE:
+		cmd->reading.chat = arg;
+		break;
+	case OPT_RAW:
+		cmd->reading.raw = true;
+		break;
+	case OPT_CONTEXT:
+		cmd->reading.context = (uint32_t)cli_num(cli, arg, "--context", 1, UINT32_MAX);
+		break;
+	default:
+		on_sampling(cmd, key, arg);
 	}
+}
+
+/* Options that contradict the task or each other. */
+static void check_options(struct infer *cmd)
+{
+	if (!cmd->task && cmd->prompt)
+		cmd->task = &tasks[GENERATE];
+	if (!cmd->task)
+		cli_usage(&cmd->cli, "no task: -t embed or -t generate expected");
+	for (size_t i = 0; i < LIMITED; i++)
+		if (given[i] && !(limited[i].tasks & BIT(cmd->task - tasks))) {
+			const struct cli_opt *o = options;
+
+			while (o->key != limited[i].key)
+				o++;
+			cli_usage(&cmd->cli, "--%s is not for -t %s", o->name, cmd->task->name);
+		}
+	if (cmd->task == &tasks[EMBED])
+		return;
+	if (cmd->reading.raw && (cmd->system || cmd->reading.chat))
+		cli_usage(&cmd->cli, "--raw is without --%s", cmd->system ? "system" : "template");
+	if (!cmd->cli.model)
+		cli_usage(&cmd->cli, "-t %s needs a language model: -m FILE", cmd->task->name);
+	if (cmd->document)
+		cli_refuse_same(&cmd->cli, cmd->document);
+	if (cmd->prompt && !*cmd->prompt && !cmd->document && !cmd->cli.n_operand)
+		cli_usage(&cmd->cli, "-p: the prompt is empty");
+}
+
+/* Text, unless asked for more, where text is what a task is about. */
+static enum cli_format choose_format(const struct infer *cmd)
+{
+	if (cmd->task != &tasks[EMBED] && cmd->cli.format == CLI_AUTO)
+		return CLI_TEXT;
+	return cli_format_for_output(&cmd->cli);
 }
 
 static enum ds_status open_model(struct infer *cmd, struct ds_err *err)
@@ -58,13 +230,6 @@ static enum ds_status open_model(struct infer *cmd, struct ds_err *err)
 		 ds_model_kernels(cmd->model), ds_pool_threads(cmd->pool));
 	cli_stat_u64(&cmd->cli, "threads", ds_pool_threads(cmd->pool));
 	cli_stat_text(&cmd->cli, "cpu", ds_model_kernels(cmd->model));
-	return DS_OK;
-}
-
-enum ds_status infer_open_output(struct infer *cmd, struct ds_err *err)
-{
-	DS_TRY(ds_out_open(&cmd->out, cmd->cli.output, err));
-	ds_frame_writer_init(&cmd->writer, &cmd->out);
 	return DS_OK;
 }
 
@@ -93,10 +258,11 @@ int main(int argc, char **argv)
 	char note[40];
 	struct ds_err err;
 
+	cmd.generation.sampling = ds_sampling_default;
 	cmd.cli = (struct cli){
 		.name = "ds-infer",
 		.synopsis = "-t TASK [OPTION]... [FILE]...",
-		.summary = "run a model over documents: embed chunks or texts",
+		.summary = "run a model over documents: embed, answer",
 		.examples = examples,
 		.options = options,
 		.version_note = kernels(note, sizeof note),
@@ -104,12 +270,12 @@ int main(int argc, char **argv)
 		.user = &cmd,
 	};
 	cli_parse(&cmd.cli, argc, argv);
-	if (!cmd.task)
-		cli_usage(&cmd.cli, "no task: -t embed expected");
-	cli_refuse_terminal(&cmd.cli);
+	check_options(&cmd);
+	if (!cmd.prompt)
+		cli_refuse_terminal(&cmd.cli);
 	cli_refuse_overwrite(&cmd.cli);
-	cmd.format = cli_format_for_output(&cmd.cli);
-	if (open_model(&cmd, &err) != DS_OK || cmd.task(&cmd, &err) != DS_OK)
+	cmd.format = choose_format(&cmd);
+	if (open_model(&cmd, &err) != DS_OK || cmd.task->run(&cmd, &err) != DS_OK)
 		cli_error(&cmd.cli, &err);
 	close_all(&cmd);
 	return cli_finish(&cmd.cli);

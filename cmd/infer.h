@@ -7,27 +7,70 @@
 #include "cli.h"
 #include "frame/frame.h"
 #include "model/model.h"
+#include "task/generate.h"
 
 /* A plain text is held in memory whole. */
 #define INFER_TEXT_BYTES_MAX ((size_t)256 << 20)
+#define INFER_STOPS_MAX 32
+#define INFER_TOKENS_DEFAULT 512
+
+struct infer;
+struct infer_task {
+	const char *name;
+	enum ds_status (*run)(struct infer *cmd, struct ds_err *err);
+};
 
 struct infer {
 	struct cli cli;
-	enum ds_status (*task)(struct infer *cmd, struct ds_err *err);
+	const struct infer_task *task;
 	bool lines;		  /* a text of a plain input is a line */
 	enum ds_vector_type type; /* of embeddings */
+	/* of language models */
+	const char *prompt, *document, *system;
+	struct ds_reader_options reading;
+	struct ds_generate_options generation; /* n_max 0: not given */
+	struct ds_part stop[INFER_STOPS_MAX];
+
 	enum cli_format format;
 	struct ds_pool *pool;
 	struct ds_model *model;
 	/* opened by the task, once it is able to start */
 	struct ds_out out;
 	struct ds_frame_writer writer;
-	uint64_t input_bytes;
+	uint64_t input_bytes, documents;
 };
 
 enum ds_status infer_open_output(struct infer *cmd, struct ds_err *err);
+/* Commit the output, with its end frame, unless an input failed and it is a file. */
+enum ds_status infer_close_output(struct infer *cmd, struct ds_err *err);
+
+/* A document in memory. */
+struct infer_text {
+	const char *name; /* "" for standard input */
+	size_t name_len;
+	const uint8_t *bytes;
+	size_t len;
+};
+/*
+ * Every document of the inputs in order: plain files, or lines with --lines, or the documents of
+ * frame streams.  What is wrong with one (DS_ELIMIT, DS_EINVAL, DS_EFORMAT from take()) is reported
+ * with its name, and the others follow.
+ */
+typedef enum ds_status infer_take_text(void *user, const struct infer_text *text,
+				       struct ds_err *err);
+enum ds_status infer_each_text(struct infer *cmd, infer_take_text *take, void *user,
+			       struct ds_err *err);
+/* A document as frames: all of its text, then what it has. */
+enum ds_status infer_put_text(struct infer *cmd, const struct infer_text *name,
+			      const struct ds_buf *text, struct ds_err *err);
+
+/* The model of -m for a language-model task, with figures for --stats. */
+enum ds_status infer_open_reader(struct infer *cmd, struct ds_reader *reader, struct ds_err *err);
+void infer_reader_stats(struct infer *cmd, const struct ds_reader *reader);
+void infer_generator_stats(struct infer *cmd, const struct ds_generator *gen);
 
 /* Tasks: from the open model to the committed output. */
 enum ds_status infer_embed(struct infer *cmd, struct ds_err *err);
+enum ds_status infer_generate(struct infer *cmd, struct ds_err *err);
 
 #endif

@@ -336,13 +336,9 @@ static enum ds_status run(struct embed *in, struct ds_err *err)
 
 	DS_TRY(cli_each_input(&cmd->cli, embed_input, in, err));
 	DS_TRY(flush(in, err));
-	if (cmd->format == CLI_FRAMES)
-		DS_TRY(ds_frame_write_end(&cmd->writer, err));
-	if (cmd->cli.status != CLI_DONE && cmd->cli.output)
-		return DS_OK; /* not all inputs were read: no file */
 	if (in->n_embedded == 0 && cmd->cli.status == CLI_DONE)
 		cli_warn(&cmd->cli, "no chunks in the input: nothing embedded (see ds-chunk)");
-	return ds_out_commit(&cmd->out, err);
+	return infer_close_output(cmd, err);
 }
 
 static enum ds_status open_embed(struct embed *in, struct ds_err *err)

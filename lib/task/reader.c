@@ -1,0 +1,135 @@
+/* reader.c - a session that knows its tokens */
+#include "task/reader.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+double ds_reader_clock(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
+}
+
+static enum ds_status open_parts(struct ds_reader *r, const struct ds_model *model,
+				 struct ds_pool *pool, struct ds_err *err)
+{
+	struct ds_session_options o = {.context = r->options.context};
+	const char *text;
+	size_t n = 0;
+
+	DS_TRY(ds_session_new(&r->session, model, pool, &o, err));
+	r->tok = ds_model_tokenizer(model);
+	r->vocab = ds_model_vocab(model);
+	r->context = ds_session_context(r->session);
+	if (!r->options.raw) {
+		text = ds_model_chat_template(model, &n);
+		DS_TRY(ds_chat_find(&r->chat, r->options.chat, text, n, err));
+	}
+	DS_TRY(ds_encoder_new(&r->enc, r->tok, err));
+	r->logits = ds_alloc(r->vocab, sizeof *r->logits);
+	return r->logits ? DS_OK : ds_fail_nomem(err, r->vocab * sizeof *r->logits);
+}
+
+enum ds_status ds_reader_open(struct ds_reader *r, const struct ds_model *model,
+			      struct ds_pool *pool, const struct ds_reader_options *options,
+			      struct ds_err *err)
+{
+	enum ds_status st;
+
+	*r = (struct ds_reader){.options = *options};
+	st = open_parts(r, model, pool, err);
+	if (st != DS_OK)
+		ds_reader_close(r);
+	return st;
+}
+
+void ds_reader_close(struct ds_reader *r)
+{
+	ds_session_free(r->session);
+	ds_encoder_free(r->enc);
+	ds_chat_parts_fini(&r->parts);
+	ds_tokens_fini(&r->prompt);
+	free(r->held);
+	free(r->logits);
+	*r = (struct ds_reader){0};
+}
+
+enum ds_status ds_reader_turn(struct ds_reader *r, const struct ds_turn *turn, struct ds_err *err)
+{
+	r->prompt.n = 0;
+	DS_TRY(ds_chat_render(&r->chat, turn, &r->parts, err));
+	return ds_chat_encode(&r->chat, &r->parts, r->tok, r->enc, &r->prompt, err);
+}
+
+void ds_reader_truncate(struct ds_reader *r, size_t n)
+{
+	if (n < r->n_held) {
+		ds_session_truncate(r->session, n);
+		r->n_held = n;
+	}
+}
+
+enum ds_status ds_reader_append(struct ds_reader *r, const uint32_t *id, size_t n,
+				struct ds_err *err)
+{
+	enum ds_status st;
+
+	DS_TRY(ds_grow(&r->held, &r->cap_held, r->n_held + n, sizeof *id, err));
+	st = ds_session_read(r->session, id, n, n, err);
+	if (st != DS_OK) {
+		ds_session_truncate(r->session, r->n_held);
+		return st;
+	}
+	memcpy(r->held + r->n_held, id, n * sizeof *id);
+	r->n_held += n;
+	return DS_OK;
+}
+
+/* In passes, so that progress can be told; the last one has the tokens wanted. */
+static enum ds_status read_rest(struct ds_reader *r, const uint32_t *id, size_t n, size_t n_want,
+				struct ds_err *err)
+{
+	size_t batch = ds_session_batch(r->session);
+
+	while (r->n_held < n) {
+		size_t rest = n - r->n_held, pass = rest < batch ? rest : batch;
+
+		if (pass < rest && rest - pass < n_want)
+			pass = rest - n_want;
+		DS_TRY(ds_session_read(r->session, id + r->n_held, pass, pass == rest ? n_want : 0,
+				       err));
+		r->n_held += pass;
+		if (r->options.progress)
+			r->options.progress(r->options.user, r->n_held, n);
+	}
+	return DS_OK;
+}
+
+enum ds_status ds_reader_read(struct ds_reader *r, const uint32_t *id, size_t n, size_t n_want,
+			      struct ds_err *err)
+{
+	double start = ds_reader_clock();
+	enum ds_status st;
+	size_t same = 0;
+
+	if (n > r->context)
+		return ds_fail(err, DS_ELIMIT, "%zu tokens, the context holds %zu", n, r->context);
+	DS_TRY(ds_grow(&r->held, &r->cap_held, n, sizeof *id, err));
+	while (same < r->n_held && same + n_want < n && r->held[same] == id[same])
+		same++;
+	ds_reader_truncate(r, same);
+	memcpy(r->held + same, id + same, (n - same) * sizeof *id);
+	st = read_rest(r, id, n, n_want, err);
+	if (st != DS_OK) { /* what the session has now is not known */
+		ds_session_truncate(r->session, 0);
+		r->n_held = 0;
+		return st;
+	}
+	r->prompt_tokens += n;
+	r->cached_tokens += same;
+	r->prompt_seconds += ds_reader_clock() - start;
+	return DS_OK;
+}
