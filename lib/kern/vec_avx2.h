@@ -12,6 +12,9 @@ struct v16 {
 /* gemm tile: rows, panels (12 sums, 2 of the panel, 1 of the row) */
 #define TILE_M 6
 #define TILE_P 1
+/* at most so many rows by more panels */
+#define FEW_M 2
+#define FEW_P 2
 
 #define V16_EACH2(op, x, y) ((struct v16){op((x).a, (y).a), op((x).b, (y).b)})
 
@@ -97,10 +100,10 @@ static inline struct v16 v16_swap_pairs(struct v16 a)
 static inline __m256 keep_lanes_8(__m256 a, int from, int to, __m256 fill)
 {
 	__m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-	__m256i below = _mm256_cmpgt_epi32(_mm256_set1_epi32(from), lane);
-	__m256i inside = _mm256_andnot_si256(below, _mm256_cmpgt_epi32(_mm256_set1_epi32(to), lane));
+	__m256i before = _mm256_cmpgt_epi32(_mm256_set1_epi32(from), lane);
+	__m256i below = _mm256_cmpgt_epi32(_mm256_set1_epi32(to), lane);
 
-	return _mm256_blendv_ps(fill, a, _mm256_castsi256_ps(inside));
+	return _mm256_blendv_ps(fill, a, _mm256_castsi256_ps(_mm256_andnot_si256(before, below)));
 }
 
 static inline struct v16 v16_keep_lanes(struct v16 a, unsigned from, unsigned to, float fill)

@@ -12,6 +12,9 @@ struct v16 {
 /* gemm tile: rows, panels (24 sums, 2 of the panel) */
 #define TILE_M 12
 #define TILE_P 2
+/* at most so many rows by more panels */
+#define FEW_M 7
+#define FEW_P 4
 
 static inline struct v16 v16_load(const float *p)
 {

@@ -15,6 +15,9 @@ struct v16 {
 /* gemm tile: rows, panels */
 #define TILE_M 4
 #define TILE_P 1
+/* at most so many rows by more panels */
+#define FEW_M 4
+#define FEW_P 1
 
 #define V16_EACH(expr)                                                                             \
 	do {                                                                                       \
