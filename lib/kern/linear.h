@@ -57,7 +57,8 @@ void ds_act_free(struct ds_act *act);
 size_t ds_act_bytes(size_t n_max, size_t k_max);
 /* From now on n tokens of k values (k a multiple of 32 unless all weights are floats). */
 void ds_act_begin(struct ds_act *act, size_t n, size_t k);
-/* Where the k floats of token i are written; then ds_act_round() of it, by any thread. */
+/* Where the k floats of token i are written, one token behind the other; then ds_act_round() of it,
+ * by any thread. */
 float *ds_act_row(struct ds_act *act, size_t i);
 void ds_act_round(const struct ds_kern *kern, struct ds_act *act, size_t i);
 

@@ -1,5 +1,5 @@
 /*
- * bert.h - BERT encoders: settings, packed weights, the forward pass
+ * bert.h - BERT encoders: settings, weights, the forward pass
  *
  * Source: Devlin et al., arXiv:1810.04805 (post-norm encoder, gelu in its erf form); pooling and
  * normalisation as in sentence-transformers.
@@ -7,6 +7,7 @@
 #ifndef DS_MODEL_BERT_H
 #define DS_MODEL_BERT_H
 
+#include "kern/linear.h"
 #include "model/arch.h"
 
 enum ds_pooling { DS_POOL_MEAN, DS_POOL_CLS };
@@ -17,22 +18,23 @@ struct ds_bert_config {
 	enum ds_pooling pooling;
 };
 
-/* w x + b, for the gemm kernel. */
+/* w x + b; w is borrowed from the file, in whatever type it is there. */
 struct ds_bert_map {
-	float *panel; /* [n / 16][k][16] */
-	float *bias;  /* [n] */
+	struct ds_matrix w; /* [n][k] */
+	float *bias;	    /* [n] */
 };
 
 struct ds_bert_layer {
-	struct ds_bert_map qkv;	     /* n_embd -> 3 n_embd: queries, keys, values */
+	struct ds_bert_map qkv[3];   /* n_embd -> n_embd: queries, keys, values */
 	struct ds_bert_map out;	     /* n_embd -> n_embd */
 	struct ds_bert_map up;	     /* n_embd -> n_ff */
-	struct ds_bert_map down;	     /* n_ff -> n_embd */
+	struct ds_bert_map down;     /* n_ff -> n_embd */
 	float *attn_norm, *ffn_norm; /* [2][n_embd]: gain, bias */
 };
 
 struct ds_bert {
 	struct ds_bert_config config;
+	const struct ds_kern *kern;
 	const struct ds_gguf_tensor *words; /* [n_vocab][n_embd], decoded as needed */
 	ds_decode_fn *words_decode;
 	float *positions;	     /* [n_context][n_embd], the type of the only segment added */
@@ -52,8 +54,11 @@ extern const struct ds_arch ds_arch_bert;
 
 /* Scratch memory of one thread. */
 struct ds_bert_scratch {
-	float *x, *qkv, *context, *hidden; /* rows of a block's tokens */
-	float *keys, *values, *scores;	   /* of one head */
+	struct ds_act *x;     /* states of a block's tokens: [n][n_embd] */
+	struct ds_act *inner; /* what out and down take: [n][n_embd], [n][n_ff] */
+	struct ds_linear *linear;
+	float *qkv, *context;	       /* rows of a block's tokens */
+	float *keys, *values, *scores; /* of one head */
 	struct ds_arena mem;
 };
 enum ds_status ds_bert_new_scratch(const void *net, void **scratch_ret, struct ds_err *err);
@@ -67,9 +72,8 @@ struct ds_bert_seq {
 /* Tokens that a call of ds_bert_forward() takes, all sequences together. */
 size_t ds_bert_block(const struct ds_bert *bert);
 /* out [n_seq][n_embd]: pooled, not normalised. */
-void ds_bert_forward(const struct ds_bert *bert, const struct ds_kern *kern,
-		     struct ds_bert_scratch *s, const struct ds_bert_seq *seq, size_t n_seq,
-		     float *out);
+void ds_bert_forward(const struct ds_bert *bert, struct ds_bert_scratch *s,
+		     const struct ds_bert_seq *seq, size_t n_seq, float *out);
 /* ds_embed() for this architecture. */
 enum ds_status ds_bert_embed(struct ds_embedder *emb, const struct ds_part *texts, size_t n,
 			     float *out, struct ds_err *err);

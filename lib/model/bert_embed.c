@@ -124,8 +124,7 @@ static enum ds_status encode_block(struct ds_embedder *emb, struct ds_embed_work
 	size_t first = g->block[index], n = g->block[index + 1] - first;
 	size_t dims = g->bert->config.n_embd;
 
-	ds_bert_forward(g->bert, emb->model->kern, w->scratch, g->seq + first, n,
-			g->vector + first * dims);
+	ds_bert_forward(g->bert, w->scratch, g->seq + first, n, g->vector + first * dims);
 	for (size_t i = first; i < first + n; i++)
 		DS_TRY(ds_embed_normalise(emb->model, g->vector + i * dims, &w->err));
 	return DS_OK;

@@ -39,19 +39,19 @@ static enum ds_status fill_scratch(struct ds_bert_scratch *s, const struct ds_be
 {
 	const struct ds_bert_config *c = &bert->config;
 	size_t n = ds_bert_block(bert), keys = ds_kern_pad(c->n_context), head = head_size(bert);
+	size_t wide = c->n_ff > c->n_embd ? c->n_ff : c->n_embd;
 	struct {
 		float **array;
 		size_t n, size;
 	} want[] = {
-		{&s->x, n, c->n_embd},
-		{&s->qkv, n, 3 * c->n_embd},
-		{&s->context, n, context_stride(bert)},
-		{&s->hidden, n, c->n_ff > c->n_embd ? c->n_ff : c->n_embd},
-		{&s->keys, keys, head},
-		{&s->values, ds_kern_pad(head), c->n_context},
+		{&s->qkv, n, 3 * c->n_embd},	{&s->context, n, context_stride(bert)},
+		{&s->keys, keys, head},		{&s->values, ds_kern_pad(head), c->n_context},
 		{&s->scores, QUERY_ROWS, keys},
 	};
 
+	DS_TRY(ds_act_new(&s->x, n, c->n_embd, err));
+	DS_TRY(ds_act_new(&s->inner, n, wide, err));
+	DS_TRY(ds_linear_new(&s->linear, bert->kern, NULL, wide, err));
 	for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
 		*want[i].array = ds_kern_floats(&s->mem, want[i].n * want[i].size);
 		if (!*want[i].array)
@@ -80,20 +80,28 @@ void ds_bert_free_scratch(void *scratch)
 {
 	struct ds_bert_scratch *s = scratch;
 
+	ds_act_free(s->x);
+	ds_act_free(s->inner);
+	ds_linear_free(s->linear);
 	ds_arena_fini(&s->mem);
 	free(s);
 }
 
-static void embed_tokens(const struct ds_bert *bert, const struct ds_kern *kern,
-			 const struct ds_bert_seq *seq, float *x)
+/* The states of a sequence whose first token is token first of the block. */
+static void embed_tokens(const struct ds_bert *bert, struct ds_bert_scratch *s,
+			 const struct ds_bert_seq *seq, size_t first)
 {
+	const struct ds_kern *kern = bert->kern;
 	size_t n_embd = bert->config.n_embd;
 	size_t row_bytes = bert->words->bytes / bert->config.n_vocab;
 
-	for (size_t t = 0; t < seq->n; t++, x += n_embd) {
+	for (size_t t = 0; t < seq->n; t++) {
+		float *x = ds_act_row(s->x, first + t);
+
 		bert->words_decode(bert->words->data + seq->id[t] * row_bytes, x, n_embd);
 		kern->add(x, bert->positions + t * n_embd, n_embd);
 		kern->layernorm(x, bert->norm, x, n_embd, bert->config.eps);
+		ds_act_round(kern, s->x, first + t);
 	}
 }
 
@@ -111,9 +119,10 @@ static void pack_values(const float *v, size_t n, size_t head, size_t stride, fl
 }
 
 /* One head of one sequence: qkv its first row, context the columns it writes. */
-static void attend(const struct ds_bert *bert, const struct ds_kern *kern,
-		   struct ds_bert_scratch *s, const float *qkv, size_t n, float *context)
+static void attend(const struct ds_bert *bert, struct ds_bert_scratch *s, const float *qkv,
+		   size_t n, float *context)
 {
+	const struct ds_kern *kern = bert->kern;
 	size_t n_embd = bert->config.n_embd, head = head_size(bert), stride = 3 * n_embd;
 	float scale = 1 / sqrtf((float)head);
 
@@ -145,8 +154,8 @@ static void attend(const struct ds_bert *bert, const struct ds_kern *kern,
 	}
 }
 
-static void attend_all(const struct ds_bert *bert, const struct ds_kern *kern,
-		       struct ds_bert_scratch *s, const struct ds_bert_seq *seq, size_t n_seq)
+static void attend_all(const struct ds_bert *bert, struct ds_bert_scratch *s,
+		       const struct ds_bert_seq *seq, size_t n_seq)
 {
 	size_t head = head_size(bert), row = 0;
 
@@ -156,88 +165,100 @@ static void attend_all(const struct ds_bert *bert, const struct ds_kern *kern,
 
 		/* ascending: what a head writes beyond its columns the next one overwrites */
 		for (size_t h = 0; h < bert->config.n_head; h++)
-			attend(bert, kern, s, qkv + h * head, seq[i].n, context + h * head);
+			attend(bert, s, qkv + h * head, seq[i].n, context + h * head);
 	}
 }
 
-static void layer_forward(const struct ds_bert *bert, const struct ds_kern *kern,
-			  struct ds_bert_scratch *s, const struct ds_bert_layer *layer,
-			  const struct ds_bert_seq *seq, size_t n_seq)
+static struct ds_product product(const struct ds_bert_map *linear, float *y, size_t ld)
 {
-	size_t n_embd = bert->config.n_embd, n_ff = bert->config.n_ff, m = 0;
-	struct ds_gemm qkv = {.n = 3 * n_embd,
-			      .k = n_embd,
-			      .a = s->x,
-			      .lda = n_embd,
-			      .panel = layer->qkv.panel,
-			      .bias = layer->qkv.bias,
-			      .c = s->qkv,
-			      .ldc = 3 * n_embd};
-	struct ds_gemm out = {.n = n_embd,
-			      .k = n_embd,
-			      .a = s->context,
-			      .lda = context_stride(bert),
-			      .panel = layer->out.panel,
-			      .bias = layer->out.bias,
-			      .c = s->hidden,
-			      .ldc = n_embd};
-	struct ds_gemm up = {.n = n_ff,
-			     .k = n_embd,
-			     .a = s->x,
-			     .lda = n_embd,
-			     .panel = layer->up.panel,
-			     .bias = layer->up.bias,
-			     .c = s->hidden,
-			     .ldc = n_ff};
-	struct ds_gemm down = {.n = n_embd,
-			       .k = n_ff,
-			       .a = s->hidden,
-			       .lda = n_ff,
-			       .panel = layer->down.panel,
-			       .bias = layer->down.bias,
-			       .c = s->context,
-			       .ldc = context_stride(bert)};
+	return (struct ds_product){.w = &linear->w, .bias = linear->bias, .y = y, .ld = ld};
+}
+
+static void normalise(const struct ds_bert *bert, struct ds_bert_scratch *s, const float *norm,
+		      size_t m)
+{
+	size_t n_embd = bert->config.n_embd;
+
+	for (size_t t = 0; t < m; t++) {
+		float *x = ds_act_row(s->x, t);
+
+		bert->kern->layernorm(x, norm, x, n_embd, bert->config.eps);
+		ds_act_round(bert->kern, s->x, t);
+	}
+}
+
+/* x += out (context), x = norm(x) */
+static void attention_output(const struct ds_bert *bert, struct ds_bert_scratch *s,
+			     const struct ds_bert_layer *layer, size_t m)
+{
+	size_t n_embd = bert->config.n_embd;
+	struct ds_product out = product(&layer->out, ds_act_row(s->x, 0), n_embd);
+
+	out.add = true;
+	ds_act_begin(s->inner, m, n_embd);
+	for (size_t t = 0; t < m; t++) {
+		memcpy(ds_act_row(s->inner, t), s->context + t * context_stride(bert),
+		       n_embd * sizeof(float));
+		ds_act_round(bert->kern, s->inner, t);
+	}
+	ds_linear_run(s->linear, &out, 1, s->inner);
+	normalise(bert, s, layer->attn_norm, m);
+}
+
+/* x += down (gelu (up x)), x = norm(x) */
+static void feed_forward(const struct ds_bert *bert, struct ds_bert_scratch *s,
+			 const struct ds_bert_layer *layer, size_t m)
+{
+	size_t n_embd = bert->config.n_embd, n_ff = bert->config.n_ff;
+	struct ds_product up, down = product(&layer->down, ds_act_row(s->x, 0), n_embd);
+
+	down.add = true;
+	ds_act_begin(s->inner, m, n_ff);
+	up = product(&layer->up, ds_act_row(s->inner, 0), n_ff);
+	ds_linear_run(s->linear, &up, 1, s->x);
+	for (size_t t = 0; t < m; t++) {
+		bert->kern->gelu(ds_act_row(s->inner, t), n_ff);
+		ds_act_round(bert->kern, s->inner, t);
+	}
+	ds_linear_run(s->linear, &down, 1, s->inner);
+	normalise(bert, s, layer->ffn_norm, m);
+}
+
+static void layer_forward(const struct ds_bert *bert, struct ds_bert_scratch *s,
+			  const struct ds_bert_layer *layer, const struct ds_bert_seq *seq,
+			  size_t n_seq)
+{
+	size_t n_embd = bert->config.n_embd, m = 0;
+	struct ds_product qkv[3];
 
 	for (size_t i = 0; i < n_seq; i++)
 		m += seq[i].n;
-	qkv.m = out.m = up.m = down.m = m;
-	kern->gemm(&qkv);
-	attend_all(bert, kern, s, seq, n_seq);
-	kern->gemm(&out);
-	for (size_t t = 0; t < m; t++) {
-		float *x = s->x + t * n_embd;
-
-		kern->add(x, s->hidden + t * n_embd, n_embd);
-		kern->layernorm(x, layer->attn_norm, x, n_embd, bert->config.eps);
-	}
-	kern->gemm(&up);
-	kern->gelu(s->hidden, m * n_ff);
-	kern->gemm(&down);
-	for (size_t t = 0; t < m; t++) {
-		float *x = s->x + t * n_embd;
-
-		kern->add(x, s->context + t * context_stride(bert), n_embd);
-		kern->layernorm(x, layer->ffn_norm, x, n_embd, bert->config.eps);
-	}
+	for (size_t i = 0; i < 3; i++)
+		qkv[i] = product(&layer->qkv[i], s->qkv + i * n_embd, 3 * n_embd);
+	ds_linear_run(s->linear, qkv, 3, s->x);
+	attend_all(bert, s, seq, n_seq);
+	attention_output(bert, s, layer, m);
+	feed_forward(bert, s, layer, m);
 }
 
-void ds_bert_forward(const struct ds_bert *bert, const struct ds_kern *kern,
-		     struct ds_bert_scratch *s, const struct ds_bert_seq *seq, size_t n_seq,
-		     float *out)
+void ds_bert_forward(const struct ds_bert *bert, struct ds_bert_scratch *s,
+		     const struct ds_bert_seq *seq, size_t n_seq, float *out)
 {
-	size_t n_embd = bert->config.n_embd;
-	float *x = s->x;
+	size_t n_embd = bert->config.n_embd, m = 0, row = 0;
 
-	for (size_t i = 0; i < n_seq; x += seq[i++].n * n_embd)
-		embed_tokens(bert, kern, &seq[i], x);
+	for (size_t i = 0; i < n_seq; i++)
+		m += seq[i].n;
+	ds_act_begin(s->x, m, n_embd);
+	for (size_t i = 0; i < n_seq; row += seq[i++].n)
+		embed_tokens(bert, s, &seq[i], row);
 	for (size_t l = 0; l < bert->config.n_layer; l++)
-		layer_forward(bert, kern, s, &bert->layer[l], seq, n_seq);
-	x = s->x;
-	for (size_t i = 0; i < n_seq; x += seq[i++].n * n_embd) {
+		layer_forward(bert, s, &bert->layer[l], seq, n_seq);
+	row = 0;
+	for (size_t i = 0; i < n_seq; row += seq[i++].n) {
 		size_t rows = bert->config.pooling == DS_POOL_CLS ? 1 : seq[i].n;
 
-		memcpy(out + i * n_embd, x, n_embd * sizeof *out);
+		memcpy(out + i * n_embd, ds_act_row(s->x, row), n_embd * sizeof *out);
 		for (size_t t = 1; t < rows; t++)
-			kern->add(out + i * n_embd, x + t * n_embd, n_embd);
+			bert->kern->add(out + i * n_embd, ds_act_row(s->x, row + t), n_embd);
 	}
 }

@@ -36,7 +36,7 @@ struct loader {
 	struct ds_bert *bert;
 	struct ds_weights *weights;
 	const char *prefix; /* of HF names; NULL: GGUF names */
-	float *decoded;	    /* one tensor, before it is packed */
+	float *decoded;	    /* [n_type][n_embd] */
 	struct ds_err *err;
 };
 
@@ -84,25 +84,19 @@ static enum ds_status load_part_norm(struct loader *l, size_t layer, enum part p
 	return load_norm(l, stem, norm_ret);
 }
 
-/* Columns first..first + n of a linear map that has k inputs. */
-static enum ds_status load_linear(struct loader *l, size_t layer, enum part part,
-				  struct ds_bert_map *linear, const size_t first_n_k[3])
+/* A linear map of k to n values. */
+static enum ds_status load_linear(struct loader *l, size_t layer, enum part part, size_t n,
+				  size_t k, struct ds_bert_map *linear)
 {
-	size_t first = first_n_k[0], n = first_n_k[1], k = first_n_k[2];
 	char name[160];
 
-	part_name(l, layer, part, "weight", name);
-	DS_TRY(ds_weights_load(l->weights, name, k, n, l->decoded, l->err));
-	ds_kern_pack(l->decoded, n, k, k, linear->panel + first * k);
-	part_name(l, layer, part, "bias", name);
-	return ds_weights_load(l->weights, name, n, 1, linear->bias + first, l->err);
-}
-
-static enum ds_status new_linear(struct loader *l, struct ds_bert_map *linear, size_t n, size_t k)
-{
-	linear->panel = floats(l, n * k);
 	linear->bias = floats(l, n);
-	return linear->panel && linear->bias ? DS_OK : DS_ENOMEM;
+	if (!linear->bias)
+		return DS_ENOMEM;
+	part_name(l, layer, part, "weight", name);
+	DS_TRY(ds_weights_matrix(l->weights, name, k, n, &linear->w, l->err));
+	part_name(l, layer, part, "bias", name);
+	return ds_weights_load(l->weights, name, n, 1, linear->bias, l->err);
 }
 
 static enum ds_status load_layer(struct loader *l, size_t i)
@@ -110,17 +104,13 @@ static enum ds_status load_layer(struct loader *l, size_t i)
 	struct ds_bert_layer *layer = &l->bert->layer[i];
 	size_t n = l->bert->config.n_embd, ff = l->bert->config.n_ff;
 
-	DS_TRY(new_linear(l, &layer->qkv, 3 * n, n));
-	DS_TRY(load_linear(l, i, Q, &layer->qkv, (size_t[]){0, n, n}));
-	DS_TRY(load_linear(l, i, K, &layer->qkv, (size_t[]){n, n, n}));
-	DS_TRY(load_linear(l, i, V, &layer->qkv, (size_t[]){2 * n, n, n}));
-	DS_TRY(new_linear(l, &layer->out, n, n));
-	DS_TRY(load_linear(l, i, OUT, &layer->out, (size_t[]){0, n, n}));
+	DS_TRY(load_linear(l, i, Q, n, n, &layer->qkv[0]));
+	DS_TRY(load_linear(l, i, K, n, n, &layer->qkv[1]));
+	DS_TRY(load_linear(l, i, V, n, n, &layer->qkv[2]));
+	DS_TRY(load_linear(l, i, OUT, n, n, &layer->out));
 	DS_TRY(load_part_norm(l, i, OUT_NORM, &layer->attn_norm));
-	DS_TRY(new_linear(l, &layer->up, ff, n));
-	DS_TRY(load_linear(l, i, UP, &layer->up, (size_t[]){0, ff, n}));
-	DS_TRY(new_linear(l, &layer->down, n, ff));
-	DS_TRY(load_linear(l, i, DOWN, &layer->down, (size_t[]){0, n, ff}));
+	DS_TRY(load_linear(l, i, UP, ff, n, &layer->up));
+	DS_TRY(load_linear(l, i, DOWN, n, ff, &layer->down));
 	return load_part_norm(l, i, DOWN_NORM, &layer->ffn_norm);
 }
 
@@ -157,8 +147,7 @@ static enum ds_status load_weights(struct ds_bert *bert, struct ds_weights *weig
 				   const char *prefix, struct ds_err *err)
 {
 	const struct ds_bert_config *c = &bert->config;
-	size_t wide = c->n_ff > c->n_embd ? c->n_ff : c->n_embd;
-	size_t n = c->n_embd * (wide > c->n_type ? wide : c->n_type);
+	size_t n = c->n_embd * c->n_type;
 	struct loader l = {.bert = bert, .weights = weights, .prefix = prefix, .err = err};
 	enum ds_status st;
 
@@ -231,6 +220,7 @@ static enum ds_status open_bert(struct ds_model *model, struct ds_weights *weigh
 	model->net = bert;
 	ds_arena_init(&bert->mem);
 	bert->config = *config;
+	bert->kern = model->kern;
 	bert->cls = ds_tokenizer_special(model->tok, DS_CLS);
 	bert->sep = ds_tokenizer_special(model->tok, DS_SEP);
 	if (bert->cls >= config->n_vocab || bert->sep >= config->n_vocab)
@@ -337,7 +327,7 @@ static enum ds_status json_expect(const struct ds_model *model, const json_t *js
 }
 
 static enum ds_status config_json(const struct ds_model *model, const json_t *json,
-				    struct ds_bert_config *c, struct ds_err *err)
+				  struct ds_bert_config *c, struct ds_err *err)
 {
 	if (!json_object_get(json, "model_type"))
 		return ds_fail_at(err, DS_EFORMAT, model->path, DS_NO_OFFSET,

@@ -80,11 +80,15 @@ static void each_item(void *arg, size_t index, unsigned thread)
 {
 	struct each *each = arg;
 	struct ds_embed_worker *w = &each->emb->worker[thread];
+	enum ds_status st;
 
-	/* indices rise in a worker, so its first failure is its lowest */
-	if (w->status != DS_OK)
+	/* of several failures the one with the lowest index is told, whoever met it when */
+	if (w->status != DS_OK && index > w->failed)
 		return;
-	w->status = each->item(each->emb, w, index, each->arg);
+	st = each->item(each->emb, w, index, each->arg);
+	if (st == DS_OK)
+		return;
+	w->status = st;
 	w->failed = index;
 }
 

@@ -58,8 +58,7 @@ static enum ds_status encode_block(struct ds_embedder *emb, struct ds_embed_work
 	size_t first = run->block[index], n = run->block[index + 1] - first;
 	size_t dims = run->bert->config.n_embd;
 
-	ds_bert_forward(run->bert, emb->model->kern, w->scratch, run->seq + first, n,
-			run->out + first * dims);
+	ds_bert_forward(run->bert, w->scratch, run->seq + first, n, run->out + first * dims);
 	for (size_t i = first; i < first + n; i++)
 		DS_TRY(ds_embed_normalise(emb->model, run->out + i * dims, &w->err));
 	return DS_OK;

@@ -8,12 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kern/kern.h"
 #include "model/model.h"
 
-static const char *const paths[] = {"tests/fuzz/corpus/fuzz_model/good-bert",
-				    "tests/fuzz/corpus/fuzz_model/good-bert-f16",
-				    "tests/fuzz/corpus/fuzz_model/good-static",
-				    "tests/fuzz/corpus/fuzz_model/good-static-q8_0"};
+static const char *const paths[] = {
+	"tests/fuzz/corpus/fuzz_model/good-bert", "tests/fuzz/corpus/fuzz_model/good-bert-f16",
+	"tests/fuzz/corpus/fuzz_model/good-bert-q8_0", "tests/fuzz/corpus/fuzz_model/good-static",
+	"tests/fuzz/corpus/fuzz_model/good-static-q8_0"};
 #define N_PATH (int)(sizeof paths / sizeof *paths)
 #define N_TEXT 700
 
@@ -91,6 +92,32 @@ START_TEST(test_same_bytes)
 	}
 	free(want);
 	ds_model_close(model);
+}
+END_TEST
+
+/* Every kernel table that this CPU can run. */
+START_TEST(test_same_bytes_cpu)
+{
+	const struct ds_kern *const *table;
+	size_t n = ds_kern_all(&table);
+	float *want = NULL;
+
+	make_texts();
+	for (size_t i = 0; i < n; i++) {
+		float *got;
+
+		setenv("DS_CPU", table[i]->name, 1);
+		open_model(_i);
+		ck_assert_str_eq(ds_model_kernels(model), table[i]->name);
+		got = embed(64, 2);
+		if (want)
+			ck_assert_mem_eq(got, want, N_TEXT * ds_model_dims(model) * sizeof *got);
+		free(want);
+		want = got;
+		ds_model_close(model);
+	}
+	unsetenv("DS_CPU");
+	free(want);
 }
 END_TEST
 
@@ -181,6 +208,7 @@ int main(void)
 	int failed;
 
 	tcase_add_loop_test(tc, test_same_bytes, 0, N_PATH);
+	tcase_add_loop_test(tc, test_same_bytes_cpu, 0, N_PATH);
 	tcase_add_test(tc, test_windows);
 	tcase_add_test(tc, test_fingerprint);
 	tcase_add_loop_test(tc, test_no_memory, 0, N_PATH);
