@@ -141,4 +141,56 @@ static inline int32_t d16_store_i8(int8_t *p, struct v16 x)
 	return i16x_sum((struct i16x){_mm256_add_epi32(a, b)});
 }
 
+static inline struct d16 d16_load(const uint8_t *p)
+{
+	return (struct d16){_mm256_load_si256((const void *)p),
+			    _mm256_load_si256((const void *)(p + 32))};
+}
+
+static inline struct d16 d16_set(int32_t v)
+{
+	return (struct d16){_mm256_set1_epi32(v), _mm256_set1_epi32(v)};
+}
+
+static inline struct d16 d16_add(struct d16 x, struct d16 y)
+{
+	return (struct d16){_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)};
+}
+
+static inline struct d16 d16_add_words(struct d16 x, struct d16 y)
+{
+	return (struct d16){_mm256_add_epi16(x.a, y.a), _mm256_add_epi16(x.b, y.b)};
+}
+
+/* 32 words: sums of two products, w without and x with sign */
+static inline struct d16 d16_maddubs(struct d16 w, struct d16 x)
+{
+	return (struct d16){_mm256_maddubs_epi16(w.a, x.a), _mm256_maddubs_epi16(w.b, x.b)};
+}
+
+/* sums of two words */
+static inline struct d16 d16_pairs(struct d16 words)
+{
+	return D16_EACH(_mm256_madd_epi16, words, _mm256_set1_epi16(1));
+}
+
+/* signed bytes, and what they are without sign */
+struct d16_signed {
+	struct d16 value, size;
+};
+
+static inline struct d16_signed d16_load_signed(const uint8_t *p)
+{
+	struct d16 v = d16_load(p);
+
+	return (struct d16_signed){v, {_mm256_abs_epi8(v.a), _mm256_abs_epi8(v.b)}};
+}
+
+static inline struct d16 d16_maddubs_signed(struct d16_signed w, struct d16 x)
+{
+	struct d16 v = {_mm256_sign_epi8(x.a, w.value.a), _mm256_sign_epi8(x.b, w.value.b)};
+
+	return d16_maddubs(w.size, v);
+}
+
 #endif

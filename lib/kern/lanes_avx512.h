@@ -114,4 +114,56 @@ static inline int32_t d16_store_i8(int8_t *p, struct v16 a)
 	return _mm512_reduce_add_epi32(v);
 }
 
+static inline struct d16 d16_load(const uint8_t *p)
+{
+	return (struct d16){_mm512_load_si512(p)};
+}
+
+static inline struct d16 d16_set(int32_t v)
+{
+	return (struct d16){_mm512_set1_epi32(v)};
+}
+
+static inline struct d16 d16_add(struct d16 a, struct d16 b)
+{
+	return (struct d16){_mm512_add_epi32(a.v, b.v)};
+}
+
+static inline struct d16 d16_add_words(struct d16 a, struct d16 b)
+{
+	return (struct d16){_mm512_add_epi16(a.v, b.v)};
+}
+
+/* 32 words: sums of two products, w without and a with sign */
+static inline struct d16 d16_maddubs(struct d16 w, struct d16 a)
+{
+	return (struct d16){_mm512_maddubs_epi16(w.v, a.v)};
+}
+
+/* sums of two words */
+static inline struct d16 d16_pairs(struct d16 words)
+{
+	return (struct d16){_mm512_madd_epi16(words.v, _mm512_set1_epi16(1))};
+}
+
+/* signed bytes: what they are without sign, and which are negative */
+struct d16_signed {
+	__m512i size;
+	__mmask64 negative;
+};
+
+static inline struct d16_signed d16_load_signed(const uint8_t *p)
+{
+	__m512i v = _mm512_load_si512(p);
+
+	return (struct d16_signed){_mm512_abs_epi8(v), _mm512_movepi8_mask(v)};
+}
+
+static inline struct d16 d16_maddubs_signed(struct d16_signed w, struct d16 a)
+{
+	__m512i v = _mm512_mask_sub_epi8(a.v, w.negative, _mm512_setzero_si512(), a.v);
+
+	return (struct d16){_mm512_maddubs_epi16(w.size, v)};
+}
+
 #endif

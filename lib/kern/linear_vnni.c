@@ -12,7 +12,11 @@
 #include "kern/lanes_avx512.h"
 #include "kern/tables.h"
 
-#define ADD_TO(zero) ((uint8_t)(128 - (zero)))
+static inline uint8_t add_to(unsigned zero)
+{
+	return (uint8_t)(128 - zero);
+}
+
 #include "kern/panel.inc"
 
 #define STEPS (DS_ACT_GROUP / 4)
@@ -186,6 +190,21 @@ TILE(16)
 			form##_9, form##_10, form##_11, form##_12, form##_13, form##_14,           \
 			form##_15, form##_16                                                       \
 	}
+
+static enum form form_of(uint32_t type)
+{
+	switch (type) {
+	case DS_GGML_Q4_1:
+	case DS_GGML_Q5_1:
+	case DS_GGML_Q4_K:
+	case DS_GGML_Q5_K:
+		return MIN;
+	case DS_GGML_Q6_K:
+		return HALVES;
+	default:
+		return PLAIN;
+	}
+}
 
 static void multiply(const struct ds_panel *panel, const struct ds_act_tile *tokens,
 		     const float *bias, float *y, size_t ld)
