@@ -4,6 +4,7 @@
  * What is done to a token alone (norms, rotary positions, gates, rounding) runs as one step over
  * all tokens; linear maps and attention bring their own parallel loops.
  */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -11,6 +12,7 @@
 
 /* Tokens of a parallel item: enough work to be worth fetching. */
 #define STEP_TOKENS 8
+#define HALF_MAX 65504.0f /* the greatest f16 */
 
 static void step_item(void *arg, size_t index, unsigned thread)
 {
@@ -25,6 +27,20 @@ static void step_item(void *arg, size_t index, unsigned thread)
 void ds_lm_step_run(struct ds_lm_step *step)
 {
 	ds_pool_run(step->s->pool, (step->n + STEP_TOKENS - 1) / STEP_TOKENS, step_item, step);
+}
+
+/* The session is bad unless every |x| <= limit; the sum of squares mostly tells at once. */
+static void check(struct ds_session *s, const float *x, size_t n, float limit)
+{
+	float square = s->kern->dot(x, x, n);
+	bool good = true;
+
+	if (isfinite(square) && square <= limit * limit)
+		return;
+	for (size_t i = 0; i < n; i++)
+		good = good && fabsf(x[i]) <= limit;
+	if (!good)
+		atomic_store_explicit(&s->bad, true, memory_order_relaxed);
 }
 
 float *ds_lm_stream_out(const struct ds_session *s, const struct ds_lm_pass *pass)
@@ -121,7 +137,8 @@ void ds_lm_block_out(struct ds_session *s, const struct ds_lm_map *map, const fl
 		ds_lm_step_run(&step);
 }
 
-/* Norms and rotary positions of n heads. */
+/* Norms and rotary positions of n heads.  The softmax of scores may hide what is not finite, and
+ * keys are kept as f16: both are looked at here. */
 static void place_heads(const struct ds_lm_step *step, float *heads, size_t n, const float *gain,
 			size_t i)
 {
@@ -134,6 +151,7 @@ static void place_heads(const struct ds_lm_step *step, float *heads, size_t n, c
 				 c->eps);
 	ds_rope_apply(rope, s->kern, s->rope[step->layer->rope] + i * 2 * rope->dims, heads, n,
 		      c->dim_k);
+	check(s, heads, n * c->dim_k, HALF_MAX);
 }
 
 static void place_token(const struct ds_lm_step *step, size_t i)
@@ -210,17 +228,6 @@ void ds_lm_feed_forward(struct ds_session *s, const struct ds_lm_layer *layer,
 	ds_lm_block_out(s, &layer->down, layer->ffn_post_norm, pass);
 }
 
-/* Whether all are finite: a sum of squares that is tells at once. */
-static bool all_finite(const struct ds_kern *kern, const float *x, size_t n)
-{
-	if (isfinite(kern->dot(x, x, n)))
-		return true;
-	for (size_t i = 0; i < n; i++)
-		if (!isfinite(x[i]))
-			return false;
-	return true;
-}
-
 /* step->out: final states, of the last n_out tokens. */
 static void final_token(const struct ds_lm_step *step, size_t i)
 {
@@ -228,15 +235,14 @@ static void final_token(const struct ds_lm_step *step, size_t i)
 	const struct ds_lm_config *c = &s->lm->config;
 	const float *x = s->x + i * c->n_embd;
 	size_t skip = step->pass->n - step->pass->n_out;
-	float *state = step->out + (i - skip) * c->n_embd;
-	bool good = all_finite(s->kern, x, c->n_embd);
 
+	check(s, x, c->n_embd, FLT_MAX);
 	if (i >= skip) {
+		float *state = step->out + (i - skip) * c->n_embd;
+
 		s->kern->rmsnorm(x, s->lm->norm, state, c->n_embd, c->eps);
-		good = good && all_finite(s->kern, state, c->n_embd);
+		check(s, state, c->n_embd, FLT_MAX);
 	}
-	if (!good)
-		atomic_store_explicit(&s->bad, true, memory_order_relaxed);
 }
 
 void ds_lm_forward(struct ds_session *s, const uint32_t *id, const struct ds_lm_pass *pass,
@@ -279,6 +285,5 @@ void ds_lm_head(struct ds_session *s, const float *state, size_t n, float *out)
 	ds_lm_step_run(&step);
 	ds_lm_run(s, &logits, 1, n);
 	for (size_t i = 0; i < n; i++)
-		if (!all_finite(s->kern, out + i * logits.ld, logits.ld))
-			atomic_store_explicit(&s->bad, true, memory_order_relaxed);
+		check(s, out + i * logits.ld, logits.ld, FLT_MAX);
 }

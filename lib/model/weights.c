@@ -64,11 +64,15 @@ enum ds_status ds_weights_tensor(struct ds_weights *weights, const char *name, u
 	return DS_OK;
 }
 
-/* The beginning, middle and end: other weights of the same shape differ there. */
+/* Beginning, middle and end, where other weights of the same shape differ; small ones in full. */
 static void digest_samples(struct ds_weights *weights, const uint8_t *data, uint64_t bytes)
 {
-	const uint64_t want = 1024, n = bytes < want ? bytes : want;
+	const uint64_t small = 65536, n = 1024;
 
+	if (bytes <= small) {
+		ds_weights_digest(weights, data, bytes);
+		return;
+	}
 	for (unsigned i = 0; i < 3; i++)
 		ds_weights_digest(weights, data + (bytes - n) / 2 * i, n);
 }
