@@ -29,6 +29,8 @@ cmd_lib := $(BUILD)/libcmd.a
 tools := $(cmd_src:cmd/%.c=$(BUILD)/%)
 unit := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/test_*.c)))
 fuzz := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+models := $(patsubst tests/models/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/models/*.c)))
+benches := $(patsubst tests/bench/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/bench/*.c)))
 lib := $(BUILD)/libds.a
 
 # The pipe tools stay small: only what works on archives or models pulls these in, and static
@@ -66,6 +68,12 @@ $(fuzz): $(BUILD)/tests/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o 
 	@mkdir -p $(@D)
 	$(CC) $(FLAGS) $(LDFLAGS) -o $@ $^ -Wl,--as-needed $(LIBS)
 
+$(models): $(BUILD)/tests/%: $(BUILD)/tests/models/%.o
+$(benches): $(BUILD)/tests/%: $(BUILD)/tests/bench/%.o
+$(models) $(benches): $(lib)
+	@mkdir -p $(@D)
+	$(CC) $(FLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(lib) -Wl,--as-needed $(LIBS)
+
 .PHONY: tests
 tests: $(tools) $(unit) $(fuzz)
 
@@ -74,7 +82,7 @@ check: tests
 	@BUILD=$(BUILD) tests/run
 
 .PHONY: check-models
-check-models: tests
+check-models: tests $(models)
 	@BUILD=$(BUILD) tests/run-models
 
 # The whole suite again under a sanitizer, in a build folder of its own.
@@ -102,7 +110,7 @@ demo: $(tools)
 	@BUILD=$(BUILD) DOC='$(DOC)' scripts/demo
 
 .PHONY: bench
-bench: $(tools)
+bench: $(tools) $(models) $(benches)
 	@BUILD=$(BUILD) scripts/bench
 
 .PHONY: install
