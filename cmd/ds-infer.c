@@ -6,6 +6,7 @@
 
 #include "infer.h"
 #include "kern/kern.h"
+#include "task/outline.h"
 
 enum {
 	OPT_LINES = CLI_LONG,
@@ -23,10 +24,14 @@ enum {
 	OPT_PENALTY_LAST,
 	OPT_SEED,
 	OPT_STOP,
+	OPT_WINDOWS,
+	OPT_LABELS,
+	OPT_NO_CALIBRATE,
+	OPT_POINTS,
 };
 
 static const struct cli_opt options[] = {
-	{'t', "task", "TASK", "what to do: embed or generate (default with -p)"},
+	{'t', "task", "TASK", "embed, generate (default with -p), score, classify or outline"},
 	CLI_OPT_MODEL,
 	CLI_OPT_OUTPUT,
 	CLI_OPT_FORMAT,
@@ -47,6 +52,11 @@ static const struct cli_opt options[] = {
 	{OPT_PENALTY_LAST, "repeat-last", "N", "how many are recent (default: 64)"},
 	{OPT_SEED, "seed", "N", "of the draws (default: 0)"},
 	{OPT_STOP, "stop", "TEXT", "end an answer before TEXT; may be repeated"},
+	{OPT_WINDOWS, "windows", "KIND",
+	 "score a long text by: overlap or halves (default: overlap)"},
+	{OPT_LABELS, "labels", "A,B,...", "what a document may be classified as"},
+	{OPT_NO_CALIBRATE, "no-calibrate", NULL, "do not set right what a model likes anyway"},
+	{OPT_POINTS, "points", "N", "an outline has at most so many (default: 5)"},
 	CLI_OPT_JOBS,
 	CLI_OPT_STATS,
 	CLI_OPT_QUIET,
@@ -54,26 +64,41 @@ static const struct cli_opt options[] = {
 	CLI_OPT_END,
 };
 
-enum task { EMBED, GENERATE, TASKS };
+enum task { EMBED, GENERATE, SCORE, CLASSIFY, OUTLINE, TASKS };
 static const struct infer_task tasks[TASKS] = {
-	[EMBED] = {"embed", infer_embed},
-	[GENERATE] = {"generate", infer_generate},
+	[EMBED] = {"embed", infer_embed},	[GENERATE] = {"generate", infer_generate},
+	[SCORE] = {"score", infer_score},	[CLASSIFY] = {"classify", infer_classify},
+	[OUTLINE] = {"outline", infer_outline},
 };
 
 /* Options that are not for every task. */
 #define BIT(task) (1u << (task))
+#define WRITING (BIT(GENERATE) | BIT(OUTLINE))
+#define TALKING (WRITING | BIT(CLASSIFY))
 static const struct {
 	int key;
 	unsigned tasks;
 } limited[] = {
-	{OPT_TYPE, BIT(EMBED)},	       {'p', BIT(GENERATE)},
-	{OPT_DOCUMENT, BIT(GENERATE)}, {OPT_SYSTEM, BIT(GENERATE)},
-	{OPT_TEMPLATE, BIT(GENERATE)}, {OPT_RAW, BIT(GENERATE)},
-	{OPT_CONTEXT, BIT(GENERATE)},  {'n', BIT(GENERATE)},
-	{OPT_TEMP, BIT(GENERATE)},     {OPT_TOP_K, BIT(GENERATE)},
-	{OPT_TOP_P, BIT(GENERATE)},    {OPT_MIN_P, BIT(GENERATE)},
-	{OPT_PENALTY, BIT(GENERATE)},  {OPT_PENALTY_LAST, BIT(GENERATE)},
-	{OPT_SEED, BIT(GENERATE)},     {OPT_STOP, BIT(GENERATE)},
+	{OPT_TYPE, BIT(EMBED)},
+	{'p', BIT(GENERATE) | BIT(CLASSIFY)},
+	{OPT_DOCUMENT, BIT(GENERATE)},
+	{OPT_SYSTEM, TALKING},
+	{OPT_TEMPLATE, TALKING},
+	{OPT_RAW, TALKING},
+	{OPT_CONTEXT, TALKING | BIT(SCORE)},
+	{'n', WRITING},
+	{OPT_TEMP, WRITING},
+	{OPT_TOP_K, WRITING},
+	{OPT_TOP_P, WRITING},
+	{OPT_MIN_P, WRITING},
+	{OPT_PENALTY, WRITING},
+	{OPT_PENALTY_LAST, WRITING},
+	{OPT_SEED, WRITING},
+	{OPT_STOP, WRITING},
+	{OPT_WINDOWS, BIT(SCORE)},
+	{OPT_LABELS, BIT(CLASSIFY)},
+	{OPT_NO_CALIBRATE, BIT(CLASSIFY)},
+	{OPT_POINTS, BIT(OUTLINE)},
 };
 #define LIMITED (sizeof limited / sizeof *limited)
 
@@ -147,6 +172,7 @@ static void on_task(struct infer *cmd, const char *arg)
 static void on_option(struct cli *cli, int key, const char *arg)
 {
 	static const char *const types[] = {"f32", "f16", "i8", NULL};
+	static const char *const windows[] = {"overlap", "halves", NULL};
 	struct infer *cmd = cli->user;
 
 	for (size_t i = 0; i < LIMITED; i++)
@@ -179,6 +205,18 @@ static void on_option(struct cli *cli, int key, const char *arg)
 	case OPT_CONTEXT:
 		cmd->reading.context = (uint32_t)cli_num(cli, arg, "--context", 1, UINT32_MAX);
 		break;
+	case OPT_WINDOWS:
+		cmd->windows = (enum ds_windows)cli_choice(cli, arg, "--windows", windows);
+		break;
+	case OPT_LABELS:
+		cmd->labels = arg;
+		break;
+	case OPT_NO_CALIBRATE:
+		cmd->no_calibrate = true;
+		break;
+	case OPT_POINTS:
+		cmd->points = cli_num(cli, arg, "--points", 1, DS_POINTS_MAX);
+		break;
 	default:
 		on_sampling(cmd, key, arg);
 	}
@@ -190,7 +228,7 @@ static void check_options(struct infer *cmd)
 	if (!cmd->task && cmd->prompt)
 		cmd->task = &tasks[GENERATE];
 	if (!cmd->task)
-		cli_usage(&cmd->cli, "no task: -t embed or -t generate expected");
+		cli_usage(&cmd->cli, "no task: -t embed, generate, score, classify or outline");
 	for (size_t i = 0; i < LIMITED; i++)
 		if (given[i] && !(limited[i].tasks & BIT(cmd->task - tasks))) {
 			const struct cli_opt *o = options;
@@ -205,6 +243,10 @@ static void check_options(struct infer *cmd)
 		cli_usage(&cmd->cli, "--raw is without --%s", cmd->system ? "system" : "template");
 	if (!cmd->cli.model)
 		cli_usage(&cmd->cli, "-t %s needs a language model: -m FILE", cmd->task->name);
+	if (cmd->task == &tasks[CLASSIFY] && !cmd->labels)
+		cli_usage(&cmd->cli, "-t classify needs --labels");
+	if (cmd->task == &tasks[CLASSIFY] && cmd->cli.format == CLI_FRAMES)
+		cli_usage(&cmd->cli, "-t classify writes text or jsonl");
 	if (cmd->document)
 		cli_refuse_same(&cmd->cli, cmd->document);
 	if (cmd->prompt && !*cmd->prompt && !cmd->document && !cmd->cli.n_operand)
@@ -262,7 +304,7 @@ int main(int argc, char **argv)
 	cmd.cli = (struct cli){
 		.name = "ds-infer",
 		.synopsis = "-t TASK [OPTION]... [FILE]...",
-		.summary = "run a model over documents: embed, answer",
+		.summary = "run a model over documents: embed, answer, score, classify, outline",
 		.examples = examples,
 		.options = options,
 		.version_note = kernels(note, sizeof note),
@@ -271,7 +313,7 @@ int main(int argc, char **argv)
 	};
 	cli_parse(&cmd.cli, argc, argv);
 	check_options(&cmd);
-	if (!cmd.prompt)
+	if (!cmd.prompt || cmd.task != &tasks[GENERATE])
 		cli_refuse_terminal(&cmd.cli);
 	cli_refuse_overwrite(&cmd.cli);
 	cmd.format = choose_format(&cmd);

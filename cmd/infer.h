@@ -8,6 +8,7 @@
 #include "frame/frame.h"
 #include "model/model.h"
 #include "task/generate.h"
+#include "task/score.h"
 
 /* A plain text is held in memory whole. */
 #define INFER_TEXT_BYTES_MAX ((size_t)256 << 20)
@@ -30,6 +31,10 @@ struct infer {
 	struct ds_reader_options reading;
 	struct ds_generate_options generation; /* n_max 0: not given */
 	struct ds_part stop[INFER_STOPS_MAX];
+	enum ds_windows windows;
+	const char *labels;
+	bool no_calibrate;
+	size_t points; /* 0: not given */
 
 	enum cli_format format;
 	struct ds_pool *pool;
@@ -60,7 +65,13 @@ typedef enum ds_status infer_take_text(void *user, const struct infer_text *text
 				       struct ds_err *err);
 enum ds_status infer_each_text(struct infer *cmd, infer_take_text *take, void *user,
 			       struct ds_err *err);
-/* A document as frames: all of its text, then what it has. */
+/* A document as frames: its beginning and text, and after what belongs to it its end. */
+enum ds_status infer_begin_text(struct infer *cmd, const struct infer_text *name,
+				const struct ds_part *text, uint64_t *number_ret,
+				struct ds_err *err);
+enum ds_status infer_end_text(struct infer *cmd, const struct ds_part *text, uint64_t number,
+			      struct ds_err *err);
+/* A document that is nothing but this text, as frames. */
 enum ds_status infer_put_text(struct infer *cmd, const struct infer_text *name,
 			      const struct ds_buf *text, struct ds_err *err);
 
@@ -72,5 +83,8 @@ void infer_generator_stats(struct infer *cmd, const struct ds_generator *gen);
 /* Tasks: from the open model to the committed output. */
 enum ds_status infer_embed(struct infer *cmd, struct ds_err *err);
 enum ds_status infer_generate(struct infer *cmd, struct ds_err *err);
+enum ds_status infer_score(struct infer *cmd, struct ds_err *err);
+enum ds_status infer_classify(struct infer *cmd, struct ds_err *err);
+enum ds_status infer_outline(struct infer *cmd, struct ds_err *err);
 
 #endif

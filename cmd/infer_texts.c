@@ -155,18 +155,35 @@ enum ds_status infer_each_text(struct infer *cmd, infer_take_text *take, void *u
 
 /* --- output -------------------------------------------------------------------------------- */
 
-enum ds_status infer_put_text(struct infer *cmd, const struct infer_text *name,
-			      const struct ds_buf *text, struct ds_err *err)
+enum ds_status infer_begin_text(struct infer *cmd, const struct infer_text *name,
+				const struct ds_part *text, uint64_t *number_ret,
+				struct ds_err *err)
 {
 	uint64_t number = cmd->writer.order.documents;
 	struct ds_document d = {.name = name->name, .name_len = name->name_len, .size = text->len};
-	struct ds_text t = {0, text->data, text->len};
-	struct ds_document_end e = {text->len, XXH3_64bits(text->data, text->len)};
+	struct ds_text t = {0, text->bytes, text->len};
 
+	*number_ret = number;
 	DS_TRY(ds_document_put(&cmd->writer, number, &d, err));
-	if (text->len)
-		DS_TRY(ds_text_put(&cmd->writer, number, &t, err));
+	return text->len ? ds_text_put(&cmd->writer, number, &t, err) : DS_OK;
+}
+
+enum ds_status infer_end_text(struct infer *cmd, const struct ds_part *text, uint64_t number,
+			      struct ds_err *err)
+{
+	struct ds_document_end e = {text->len, XXH3_64bits(text->bytes, text->len)};
+
 	return ds_document_end_put(&cmd->writer, number, &e, err);
+}
+
+enum ds_status infer_put_text(struct infer *cmd, const struct infer_text *name,
+			      const struct ds_buf *text, struct ds_err *err)
+{
+	struct ds_part part = {text->data, text->len};
+	uint64_t number;
+
+	DS_TRY(infer_begin_text(cmd, name, &part, &number, err));
+	return infer_end_text(cmd, &part, number, err);
 }
 
 enum ds_status infer_open_output(struct infer *cmd, struct ds_err *err)

@@ -9,11 +9,11 @@ $ DS_CPU=ref ds-infer --version
 >~ ds-infer \(ds\) .*
 > kernels: ref
 $ ds-infer
-! ds-infer: no task: -t embed expected
+! ds-infer: no task: -t embed, generate, score, classify or outline
 ! Try 'ds-infer --help'.
 ? 2
 $ ds-infer -t sing
-! ds-infer: -t: 'sing' is none of: embed
+! ds-infer: -t: 'sing' is none of: embed, generate, score, classify, outline
 ! Try 'ds-infer --help'.
 ? 2
 $ ds-infer -t embed --type f64
