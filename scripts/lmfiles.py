@@ -400,7 +400,7 @@ LORAS = {
 
 # --- spoilt ones --------------------------------------------------------------------------------
 SMALL = dict(LLAMA, name="small", types="F32", n_layer=1, n_embd=32, n_head=2, n_kv=1, n_ff=32, n_context=64)
-SMALL_K = dict(SMALL, name="small-k", types="Q4_K", n_embd=256, head_dim=128)
+SMALL_K = dict(SMALL, name="small-k", types="Q4_K", n_embd=256, n_ff=256, head_dim=128)
 SMALL_V3 = dict(V3, name="small-v3", types="F32", n_layer=2, n_context=64, n_embd=32, n_head=2, n_ff=32, n_expert=4, groups=2, groups_used=1,
                 n_used=2, rope=16, nope=16, dim_v=16, q_lora=16, kv_lora=16, n_ff_exp=16)
 SMALL_GEMMA3 = dict(GEMMA3, name="small-gemma3", types="F32", n_layer=6, n_embd=32, n_head=1, head_dim=16, n_ff=16, n_context=64)

@@ -12,7 +12,6 @@
 
 /* Tokens of a parallel item: enough work to be worth fetching. */
 #define STEP_TOKENS 8
-#define HALF_MAX 65504.0f /* the greatest f16 */
 
 static void step_item(void *arg, size_t index, unsigned thread)
 {
@@ -29,8 +28,8 @@ void ds_lm_step_run(struct ds_lm_step *step)
 	ds_pool_run(step->s->pool, (step->n + STEP_TOKENS - 1) / STEP_TOKENS, step_item, step);
 }
 
-/* The session is bad unless every |x| <= limit; the sum of squares mostly tells at once. */
-static void check(struct ds_session *s, const float *x, size_t n, float limit)
+/* The sum of squares mostly tells at once. */
+void ds_lm_check(struct ds_session *s, const float *x, size_t n, float limit)
 {
 	float square = s->kern->dot(x, x, n);
 	bool good = true;
@@ -137,8 +136,7 @@ void ds_lm_block_out(struct ds_session *s, const struct ds_lm_map *map, const fl
 		ds_lm_step_run(&step);
 }
 
-/* Norms and rotary positions of n heads.  The softmax of scores may hide what is not finite, and
- * keys are kept as f16: both are looked at here. */
+/* Norms and rotary positions of n heads. */
 static void place_heads(const struct ds_lm_step *step, float *heads, size_t n, const float *gain,
 			size_t i)
 {
@@ -151,7 +149,7 @@ static void place_heads(const struct ds_lm_step *step, float *heads, size_t n, c
 				 c->eps);
 	ds_rope_apply(rope, s->kern, s->rope[step->layer->rope] + i * 2 * rope->dims, heads, n,
 		      c->dim_k);
-	check(s, heads, n * c->dim_k, HALF_MAX);
+	ds_lm_check(s, heads, n * c->dim_k, DS_LM_HALF_MAX);
 }
 
 static void place_token(const struct ds_lm_step *step, size_t i)
@@ -236,12 +234,12 @@ static void final_token(const struct ds_lm_step *step, size_t i)
 	const float *x = s->x + i * c->n_embd;
 	size_t skip = step->pass->n - step->pass->n_out;
 
-	check(s, x, c->n_embd, FLT_MAX);
+	ds_lm_check(s, x, c->n_embd, FLT_MAX);
 	if (i >= skip) {
 		float *state = step->out + (i - skip) * c->n_embd;
 
 		s->kern->rmsnorm(x, s->lm->norm, state, c->n_embd, c->eps);
-		check(s, state, c->n_embd, FLT_MAX);
+		ds_lm_check(s, state, c->n_embd, FLT_MAX);
 	}
 }
 
@@ -285,5 +283,5 @@ void ds_lm_head(struct ds_session *s, const float *state, size_t n, float *out)
 	ds_lm_step_run(&step);
 	ds_lm_run(s, &logits, 1, n);
 	for (size_t i = 0; i < n; i++)
-		check(s, out + i * logits.ld, logits.ld, FLT_MAX);
+		ds_lm_check(s, out + i * logits.ld, logits.ld, FLT_MAX);
 }

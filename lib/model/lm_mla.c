@@ -55,6 +55,7 @@ static void query_token(const struct ds_lm_step *step, size_t i)
 	float *q = s->extra->mla.q + token * c->n_head * dim;
 
 	turn(step, token, q + nope, c->n_head, dim);
+	ds_lm_check(s, q, c->n_head * dim, DS_LM_HALF_MAX);
 	for (size_t h = 0; c->mla.absorbed && h < c->n_head; h++, q += dim) {
 		struct ds_act *head = s->extra->mla.head[h];
 
@@ -75,6 +76,7 @@ static void latent_token(const struct ds_lm_step *step, size_t i)
 
 	s->kern->rmsnorm(kv, step->layer->mla->kv_a_norm, kv, n, c->eps);
 	turn(step, i, kv + n, 1, c->rope.dims);
+	ds_lm_check(s, kv, n + c->rope.dims, DS_LM_HALF_MAX);
 	if (c->mla.absorbed) {
 		ds_kv_put(s->kv, s->kern, step->layer->index, step->pass->pos + i, kv, kv);
 		return;
@@ -99,6 +101,7 @@ static void open_token(const struct ds_lm_step *step, size_t i)
 		memcpy(k + h * c->dim_k + nope, turned, c->rope.dims * sizeof *k);
 		memcpy(v + h * value, kv + nope, value * sizeof *v);
 	}
+	ds_lm_check(s, k, c->n_head * c->dim_k, DS_LM_HALF_MAX);
 	ds_kv_put(s->kv, s->kern, step->layer->index, step->pass->pos + i, k, v);
 }
 

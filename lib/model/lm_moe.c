@@ -5,6 +5,7 @@
  * that its bytes do not depend on the tokens beside it.  A batch goes expert by expert, with all
  * tokens that chose it; a token alone takes its experts at once.
  */
+#include <float.h>
 #include <string.h>
 
 #include "model/lm_deepseek2.h"
@@ -27,10 +28,11 @@ static struct ds_matrix matrix_of(const struct ds_lm_experts *experts, uint32_t 
 
 static void route_token(const struct ds_lm_step *step, size_t i)
 {
-	const struct ds_session *s = step->s;
+	struct ds_session *s = step->s;
 	const struct ds_route *route = &s->lm->config.moe.route;
 	const struct ds_lm_moe_memory *m = &s->extra->moe;
 
+	ds_lm_check(s, m->logits + i * route->n_expert, route->n_expert, FLT_MAX);
 	ds_route(route, m->logits + i * route->n_expert, step->layer->moe->bias,
 		 m->pick + i * route->n_used);
 }

@@ -168,6 +168,13 @@ float *ds_lm_stream_out(const struct ds_session *s, const struct ds_lm_pass *pas
 /* Norm of in [n][n_embd], as activations (s->act) of the next linear maps. */
 void ds_lm_norm(struct ds_session *s, const float *in, size_t n, const float *gain);
 
+/*
+ * The session is bad unless every |x| <= limit.  Looked at are the states, and what a softmax or a
+ * choice could hide: keys, which are kept as f16, queries, routers.
+ */
+void ds_lm_check(struct ds_session *s, const float *x, size_t n, float limit);
+#define DS_LM_HALF_MAX 65504.0f
+
 static inline struct ds_product ds_lm_product(const struct ds_lm_map *map, float *y)
 {
 	return (struct ds_product){.w = &map->w, .bias = map->bias, .y = y, .ld = map->w.n};

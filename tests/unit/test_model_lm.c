@@ -271,7 +271,8 @@ END_TEST
 /* Weights that are no numbers come to light when they are used, and name their file. */
 START_TEST(test_not_finite)
 {
-	static const char *const names[] = {"bad-nan-matrix", "bad-inf-scale", "bad-nan-embedding"};
+	static const char *const names[] = {"bad-nan-embedding", "bad-nan-matrix", "bad-inf-scale",
+					    "bad-inf-min", "bad-router-nan"};
 	static const uint32_t id[] = {1, 2, 3, 84, 5}; /* 84 is poisoned */
 	struct ds_model *model = open_model(names[_i]);
 	struct ds_session *s = new_session(model, NULL, 0, 0);
@@ -281,7 +282,7 @@ START_TEST(test_not_finite)
 	ck_assert_ptr_nonnull(strstr(err.path, names[_i]));
 	ck_assert_ptr_nonnull(strstr(err.message, "finite"));
 	ck_assert_uint_eq(ds_session_tokens(s), 0);
-	if (_i == 2)
+	if (_i == 0)
 		read_ids(s, id, 3, 1);
 	ds_session_free(s);
 	ds_model_close(model);
@@ -417,7 +418,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_wanted, 0, N_MODEL);
 	tcase_add_loop_test(tc, test_truncate, 0, N_MODEL);
 	tcase_add_test(tc, test_session_refusals);
-	tcase_add_loop_test(tc, test_not_finite, 0, 3);
+	tcase_add_loop_test(tc, test_not_finite, 0, 5);
 	tcase_add_loop_test(tc, test_refusals, 0, N_REFUSAL);
 	tcase_add_test(tc, test_fingerprint);
 	tcase_add_loop_test(tc, test_no_memory, 0, N_MODEL);
