@@ -174,23 +174,38 @@ static inline struct d16 d16_pairs(struct d16 words)
 	return D16_EACH(_mm256_madd_epi16, words, _mm256_set1_epi16(1));
 }
 
-/* signed bytes, and what they are without sign */
-struct d16_signed {
-	struct d16 value, size;
-};
-
-static inline struct d16_signed d16_load_signed(const uint8_t *p)
+/* Stay as it is here: gcc would turn a running sum into a tree, for which registers do not do. */
+static inline void d16_pin(struct d16 *x)
 {
-	struct d16 v = d16_load(p);
-
-	return (struct d16_signed){v, {_mm256_abs_epi8(v.a), _mm256_abs_epi8(v.b)}};
+	__asm__("" : "+x"(x->a), "+x"(x->b));
 }
 
-static inline struct d16 d16_maddubs_signed(struct d16_signed w, struct d16 x)
+/* sums of two products of words */
+static inline struct d16 d16_madd(struct d16 w, struct d16 x)
 {
-	struct d16 v = {_mm256_sign_epi8(x.a, w.value.a), _mm256_sign_epi8(x.b, w.value.b)};
+	return (struct d16){_mm256_madd_epi16(w.a, x.a), _mm256_madd_epi16(w.b, x.b)};
+}
 
-	return d16_maddubs(w.size, v);
+/* bytes 0 and 1 of every lane as words, then bytes 2 and 3: they go to the high half of words */
+static inline void d16_widen(struct d16 x, struct d16 out[2])
+{
+	const __m256i lo =
+		_mm256_set_epi8(13, -1, 12, -1, 9, -1, 8, -1, 5, -1, 4, -1, 1, -1, 0, -1, 13, -1,
+				12, -1, 9, -1, 8, -1, 5, -1, 4, -1, 1, -1, 0, -1);
+	const __m256i hi = _mm256_or_si256(lo, _mm256_set1_epi8(2));
+
+	out[0] = D16_EACH(_mm256_shuffle_epi8, x, lo);
+	out[1] = D16_EACH(_mm256_shuffle_epi8, x, hi);
+	for (unsigned i = 0; i < 2; i++)
+		out[i] = D16_EACH(_mm256_srai_epi16, out[i], 8);
+}
+
+/* 32 bytes as words */
+static inline void d16_widen_row(const int8_t *p, int16_t *to)
+{
+	for (unsigned i = 0; i < 32; i += 16)
+		_mm256_storeu_si256((void *)(to + i),
+				    _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(p + i))));
 }
 
 #endif

@@ -146,24 +146,32 @@ static inline struct d16 d16_pairs(struct d16 words)
 	return (struct d16){_mm512_madd_epi16(words.v, _mm512_set1_epi16(1))};
 }
 
-/* signed bytes: what they are without sign, and which are negative */
-struct d16_signed {
-	__m512i size;
-	__mmask64 negative;
-};
-
-static inline struct d16_signed d16_load_signed(const uint8_t *p)
+/* Stay as it is here: gcc would turn a running sum into a tree, for which registers do not do. */
+static inline void d16_pin(struct d16 *a)
 {
-	__m512i v = _mm512_load_si512(p);
-
-	return (struct d16_signed){_mm512_abs_epi8(v), _mm512_movepi8_mask(v)};
+	__asm__("" : "+v"(a->v));
 }
 
-static inline struct d16 d16_maddubs_signed(struct d16_signed w, struct d16 a)
+/* sums of two products of words */
+static inline struct d16 d16_madd(struct d16 w, struct d16 a)
 {
-	__m512i v = _mm512_mask_sub_epi8(a.v, w.negative, _mm512_setzero_si512(), a.v);
+	return (struct d16){_mm512_madd_epi16(w.v, a.v)};
+}
 
-	return (struct d16){_mm512_maddubs_epi16(w.size, v)};
+/* bytes 0 and 1 of every lane as words, then bytes 2 and 3: they go to the high half of words */
+static inline void d16_widen(struct d16 a, struct d16 out[2])
+{
+	const __m512i lo = _mm512_set4_epi32(0x0DFF0CFF, 0x09FF08FF, 0x05FF04FF, 0x01FF00FF);
+	const __m512i hi = _mm512_or_si512(lo, _mm512_set1_epi8(2));
+
+	out[0].v = _mm512_srai_epi16(_mm512_shuffle_epi8(a.v, lo), 8);
+	out[1].v = _mm512_srai_epi16(_mm512_shuffle_epi8(a.v, hi), 8);
+}
+
+/* 32 bytes as words */
+static inline void d16_widen_row(const int8_t *p, int16_t *to)
+{
+	_mm512_storeu_si512(to, _mm512_cvtepi8_epi16(_mm256_loadu_si256((const void *)p)));
 }
 
 #endif

@@ -210,7 +210,7 @@ static void run_integers(const struct job *job, const struct slab *s, uint8_t *s
 		struct slab some = part(s, i * R, R);
 
 		panel[i] = (struct ds_panel){.type = w->type,
-					     .group = group + i * (w->k / DS_ACT_GROUP)};
+					     .group = group + i * (2 * w->k / DS_ACT_GROUP)};
 		rows->open[w->type](w, some.row0, some.n_row, &panel[i]);
 		load_bias(&some, bias[i], R);
 	}

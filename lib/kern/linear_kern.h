@@ -15,7 +15,7 @@
 #define DS_LINEAR_TYPES (DS_GGML_BF16 + 1)
 #define DS_PANEL_ROWS 16
 
-/* 32 values of 16 rows.  The order of q is the table's own. */
+/* 32 values of 16 rows.  The order of q is the table's own; a table may take two for a group. */
 struct ds_panel_group {
 	uint8_t q[DS_ACT_GROUP * DS_PANEL_ROWS];
 	float d[DS_PANEL_ROWS];
@@ -26,7 +26,7 @@ struct ds_panel_group {
 struct ds_panel {
 	uint32_t type;
 	union {
-		struct ds_panel_group *group; /* [k / 32] */
+		struct ds_panel_group *group; /* [k / 32], or twice that */
 		float *f;		      /* [k][16] */
 	};
 };

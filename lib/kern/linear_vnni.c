@@ -12,11 +12,7 @@
 #include "kern/lanes_avx512.h"
 #include "kern/tables.h"
 
-static inline uint8_t add_to(unsigned zero)
-{
-	return (uint8_t)(128 - zero);
-}
-
+#define PANEL_ZERO 128
 #include "kern/panel.inc"
 
 #define STEPS (DS_ACT_GROUP / 4)
