@@ -108,7 +108,7 @@ static const char examples[] =
 	"  ds-infer -t embed --lines --format jsonl questions.txt\n"
 	"  ds-infer -m qwen.gguf --document report.txt -p 'List the deadlines.'\n";
 
-/* The last option given that is not for every task, by number. */
+/* Which of them are given. */
 static bool given[LIMITED];
 
 static void add_stop(struct infer *cmd, const char *text)
@@ -222,6 +222,17 @@ static void on_option(struct cli *cli, int key, const char *arg)
 	}
 }
 
+static void check_template(const struct infer *cmd)
+{
+	struct ds_chat chat;
+	struct ds_err err;
+
+	if (cmd->reading.raw && (cmd->system || cmd->reading.chat))
+		cli_usage(&cmd->cli, "--raw is without --%s", cmd->system ? "system" : "template");
+	if (cmd->reading.chat && ds_chat_find(&chat, cmd->reading.chat, NULL, 0, &err) != DS_OK)
+		cli_usage(&cmd->cli, "--template: %s", err.message);
+}
+
 /* Options that contradict the task or each other. */
 static void check_options(struct infer *cmd)
 {
@@ -239,8 +250,7 @@ static void check_options(struct infer *cmd)
 		}
 	if (cmd->task == &tasks[EMBED])
 		return;
-	if (cmd->reading.raw && (cmd->system || cmd->reading.chat))
-		cli_usage(&cmd->cli, "--raw is without --%s", cmd->system ? "system" : "template");
+	check_template(cmd);
 	if (!cmd->cli.model)
 		cli_usage(&cmd->cli, "-t %s needs a language model: -m FILE", cmd->task->name);
 	if (cmd->task == &tasks[CLASSIFY] && !cmd->labels)
