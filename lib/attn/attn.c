@@ -11,10 +11,14 @@
 #include <float.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define SEGMENT_PAGES (DS_ATTN_SEGMENT / DS_KV_PAGE)
-/* Rows of a tile: a multiple of the kernels' 12, at least so many. */
-#define TILE_ROWS 48
+/* Rows under work at a time: a multiple of the kernels' 12, at least so many.  A tile is some such
+ * blocks, for which pages are opened once; few enough to keep all threads at work. */
+#define BLOCK_ROWS 48
+#define TILE_BLOCKS 4
+#define ENOUGH_TILES 4 /* a thread */
 #define GEMM_ROWS 12
 #define PART_HEADS 16
 /* From so many rows on a page is worth opening to floats. */
@@ -46,8 +50,8 @@ struct ds_attn {
 	struct ds_kv_shape shape;
 	uint32_t group, heads;	 /* query heads of a KV head, of a tile */
 	size_t n_share;		 /* tiles of the same queries: KV heads x parts of their group */
-	size_t queries;		 /* of a tile */
-	size_t rows;		 /* of a tile */
+	size_t block;		 /* queries under work at a time */
+	size_t tile;		 /* queries of a tile of this call: some blocks */
 	struct scratch *scratch; /* [threads] */
 	struct parts *split;	 /* [n_share][ROUND_SEGMENTS], or NULL: tiles suffice */
 	struct parts *joined;	 /* [n_share] */
@@ -64,6 +68,18 @@ struct tile {
 	uint32_t kv_head, head, n_head; /* query heads */
 	size_t query, n;		/* of the call */
 	size_t rows;			/* n * n_head: query, then head */
+};
+
+struct queries {
+	size_t pos, n;
+};
+
+/* A page under work: where it lies, whether its floats are in scratch. */
+struct open_page {
+	size_t index;
+	const uint16_t *keys; /* and values */
+	const struct parts *part;
+	bool open;
 };
 
 static size_t smaller(size_t a, size_t b)
@@ -86,8 +102,8 @@ static struct tile tile_of(const struct ds_attn *attn, size_t share, size_t inde
 
 	t.head = t.kv_head * attn->group + first;
 	t.n_head = attn->group - first < attn->heads ? attn->group - first : attn->heads;
-	t.query = index * attn->queries;
-	t.n = smaller(attn->call->n - t.query, attn->queries);
+	t.query = index * attn->tile;
+	t.n = smaller(attn->call->n - t.query, attn->tile);
 	t.rows = t.n * t.n_head;
 	return t;
 }
@@ -103,16 +119,22 @@ static void load_queries(const struct ds_attn *attn, const struct tile *t, float
 				  q + i * t->n_head * dim, t->n_head * dim, call->scale * LOG2_E);
 }
 
-/* The keys of a page that each row sees; false when all rows see all. */
-static bool page_ranges(const struct tile *t, size_t page, struct ds_key_range *range)
+static struct ds_attn_part row_part(const struct parts *p, size_t row, size_t dim)
 {
-	size_t begin = page * DS_KV_PAGE, first_pos = t->call->pos + t->query;
+	return (struct ds_attn_part){p->max + row, p->sum + row * DS_KERN_LANES,
+				     p->value + row * dim};
+}
 
-	if (first_key(t->call, first_pos + t->n - 1) <= begin &&
-	    first_pos + 1 >= begin + DS_KV_PAGE)
+/* The keys of a page that the rows of some queries see; false when all see all. */
+static bool page_ranges(const struct tile *t, size_t page, struct queries in,
+			struct ds_key_range *range)
+{
+	size_t begin = page * DS_KV_PAGE, last = in.pos + in.n - 1;
+
+	if (first_key(t->call, last) <= begin && in.pos + 1 >= begin + DS_KV_PAGE)
 		return false;
-	for (size_t i = 0; i < t->n; i++) {
-		size_t end = first_pos + i + 1, first = first_key(t->call, first_pos + i);
+	for (size_t pos = in.pos; pos <= last; pos++) {
+		size_t end = pos + 1, first = first_key(t->call, pos);
 		struct ds_key_range r;
 
 		end = end < begin ? 0 : smaller(end - begin, DS_KV_PAGE);
@@ -124,57 +146,75 @@ static bool page_ranges(const struct tile *t, size_t page, struct ds_key_range *
 	return true;
 }
 
-static void attend_page(const struct ds_attn *attn, const struct tile *t, struct scratch *s,
-			size_t page, const struct parts *part, bool fresh)
+/* One page for the rows of some queries, those from row on of the tile. */
+static void attend_block(const struct ds_attn *attn, const struct tile *t, const struct scratch *s,
+			 struct queries in, size_t row, const struct open_page *page)
 {
-	const struct ds_kern *kern = attn->kern;
-	size_t dim_k = attn->shape.dim_k, dim_v = attn->shape.dim_v, begin = page * DS_KV_PAGE;
-	size_t lowest = first_key(t->call, t->call->pos + t->query);
-	size_t beyond = t->call->pos + t->query + t->n;
+	size_t dim_k = attn->shape.dim_k, dim_v = attn->shape.dim_v;
+	size_t begin = page->index * DS_KV_PAGE, lowest = first_key(t->call, in.pos);
 	/* columns that any row sees, in whole vectors */
 	size_t first = (lowest > begin ? lowest - begin : 0) / DS_KERN_LANES * DS_KERN_LANES;
-	size_t end = ds_kern_pad(smaller(beyond - begin, DS_KV_PAGE));
-	const uint16_t *keys = ds_kv_page(t->call->kv, t->call->layer, t->kv_head, page);
-	const uint16_t *values = keys + DS_KV_PAGE * dim_k;
-	struct ds_gemm score = {.m = t->rows,
+	size_t end = ds_kern_pad(smaller(in.pos + in.n - begin, DS_KV_PAGE));
+	struct ds_attn_part part = row_part(page->part, row, dim_v);
+	struct ds_gemm score = {.m = in.n * t->n_head,
 				.n = end - first,
 				.k = dim_k,
-				.a = s->q,
+				.a = s->q + row * dim_k,
 				.lda = dim_k,
 				.c = s->score + first,
 				.ldc = DS_KV_PAGE};
-	struct ds_page_softmax soft = {.n = t->rows,
+	struct ds_page_softmax soft = {.n = score.m,
 				       .score = s->score,
 				       .stride = DS_KV_PAGE,
 				       .first = (unsigned)first,
 				       .end = (unsigned)end,
-				       .max = part->max,
+				       .max = part.max,
 				       .factor = s->factor,
-				       .sum = part->sum};
-	struct ds_gemm mix = {.m = t->rows,
+				       .sum = part.sum};
+	struct ds_gemm mix = {.m = score.m,
 			      .n = dim_v,
 			      .k = end - first,
 			      .a = s->score + first,
 			      .lda = DS_KV_PAGE,
-			      .c = part->value,
+			      .c = part.value,
 			      .ldc = dim_v,
 			      .panel_rows = DS_KV_PAGE,
-			      .keep = fresh ? NULL : s->factor};
+			      .keep = s->factor};
 
-	if (page_ranges(t, page, s->range))
+	if (page_ranges(t, page->index, in, s->range))
 		soft.range = s->range;
-	if (t->rows >= OPEN_ROWS) {
-		kern->from_half(keys, s->keys, DS_KV_PAGE * dim_k);
-		kern->from_half(values, s->values, DS_KV_PAGE * dim_v);
+	if (page->open) {
 		score.panel = s->keys + first * dim_k;
 		mix.panel = s->values + first * DS_KERN_LANES;
 	} else {
-		score.half = keys + first * dim_k;
-		mix.half = values + first * DS_KERN_LANES;
+		score.half = page->keys + first * dim_k;
+		mix.half = page->keys + DS_KV_PAGE * dim_k + first * DS_KERN_LANES;
 	}
-	kern->gemm(&score);
-	kern->page_softmax(&soft);
-	kern->gemm(&mix);
+	attn->kern->gemm(&score);
+	attn->kern->page_softmax(&soft);
+	attn->kern->gemm(&mix);
+}
+
+/* A block of queries at a time: their scores stay in cache, and few keys are masked. */
+static void attend_page(const struct ds_attn *attn, const struct tile *t, const struct scratch *s,
+			struct open_page *page)
+{
+	size_t dim_k = attn->shape.dim_k, pos = t->call->pos + t->query;
+
+	page->keys = ds_kv_page(t->call->kv, t->call->layer, t->kv_head, page->index);
+	page->open = t->rows >= OPEN_ROWS;
+	if (page->open) {
+		attn->kern->from_half(page->keys, s->keys, DS_KV_PAGE * dim_k);
+		attn->kern->from_half(page->keys + DS_KV_PAGE * dim_k, s->values,
+				      DS_KV_PAGE * (size_t)attn->shape.dim_v);
+	}
+	for (size_t i = 0; i < t->n; i += attn->block) {
+		struct queries in = {pos + i, smaller(t->n - i, attn->block)};
+
+		if (page->index * DS_KV_PAGE < in.pos + in.n &&
+		    (page->index + 1) * DS_KV_PAGE > first_key(t->call, in.pos))
+			attend_block(attn, t, s, in, i * t->n_head, page);
+	}
 }
 
 /* The pages of a segment that the tile sees. */
@@ -184,22 +224,18 @@ static void attend_segment(const struct ds_attn *attn, const struct tile *t, str
 	size_t first_pos = t->call->pos + t->query,
 	       page = first_key(t->call, first_pos) / DS_KV_PAGE;
 	size_t end = (first_pos + t->n - 1) / DS_KV_PAGE + 1;
-	bool fresh = true;
+	struct open_page open = {.part = part};
 
 	if (page < segment * SEGMENT_PAGES)
 		page = segment * SEGMENT_PAGES;
 	for (size_t r = 0; r < t->rows; r++)
 		part->max[r] = -FLT_MAX;
-	for (size_t i = 0; i < t->rows * DS_KERN_LANES; i++)
-		part->sum[i] = 0;
-	for (; page < smaller(end, (segment + 1) * SEGMENT_PAGES); page++, fresh = false)
-		attend_page(attn, t, s, page, part, fresh);
-}
-
-static struct ds_attn_part row_part(const struct parts *p, size_t row, size_t dim)
-{
-	return (struct ds_attn_part){p->max + row, p->sum + row * DS_KERN_LANES,
-				     p->value + row * dim};
+	memset(part->sum, 0, t->rows * DS_KERN_LANES * sizeof *part->sum);
+	memset(part->value, 0, t->rows * attn->shape.dim_v * sizeof *part->value);
+	for (; page < smaller(end, (segment + 1) * SEGMENT_PAGES); page++) {
+		open.index = page;
+		attend_page(attn, t, s, &open);
+	}
 }
 
 static void join(const struct ds_attn *attn, const struct tile *t, const struct parts *into,
@@ -279,13 +315,18 @@ static void do_segment(void *arg, size_t index, unsigned thread)
 
 void ds_attn_run(struct ds_attn *attn, const struct ds_attn_call *call)
 {
+	size_t threads = ds_pool_threads(attn->pool);
 	struct tile t;
 
 	assert(call->n_head == attn->group * attn->shape.n_head);
 	if (call->n == 0)
 		return;
 	attn->call = call;
-	attn->n_tile = (call->n + attn->queries - 1) / attn->queries;
+	attn->tile = attn->block * TILE_BLOCKS;
+	while (attn->tile > attn->block &&
+	       attn->n_share * call->n < ENOUGH_TILES * threads * attn->tile)
+		attn->tile /= 2;
+	attn->n_tile = (call->n + attn->tile - 1) / attn->tile;
 	t = tile_of(attn, 0, 0);
 	attn->segment = first_segment(&t);
 	attn->last_segment = last_segment(&t);
@@ -311,15 +352,16 @@ static bool new_parts(struct ds_attn *attn, struct parts *p, size_t rows)
 static bool new_scratch(struct ds_attn *attn, struct scratch *s)
 {
 	const struct ds_kv_shape *shape = &attn->shape;
+	size_t block = attn->block * attn->heads, rows = block * TILE_BLOCKS;
 
-	s->q = ds_kern_floats(&attn->mem, attn->rows * shape->dim_k);
-	s->score = ds_kern_floats(&attn->mem, attn->rows * DS_KV_PAGE);
-	s->factor = ds_kern_floats(&attn->mem, attn->rows);
+	s->q = ds_kern_floats(&attn->mem, rows * shape->dim_k);
+	s->score = ds_kern_floats(&attn->mem, block * DS_KV_PAGE);
+	s->factor = ds_kern_floats(&attn->mem, block);
 	s->keys = ds_kern_floats(&attn->mem, (size_t)DS_KV_PAGE * shape->dim_k);
 	s->values = ds_kern_floats(&attn->mem, (size_t)DS_KV_PAGE * shape->dim_v);
-	s->range = ds_arena_alloc(&attn->mem, attn->rows, sizeof *s->range);
+	s->range = ds_arena_alloc(&attn->mem, block, sizeof *s->range);
 	return s->q && s->score && s->factor && s->keys && s->values && s->range &&
-	       new_parts(attn, &s->part, attn->rows) && new_parts(attn, &s->total, attn->rows);
+	       new_parts(attn, &s->part, rows) && new_parts(attn, &s->total, rows);
 }
 
 static bool new_split(struct ds_attn *attn)
@@ -353,15 +395,15 @@ static bool new_memory(struct ds_attn *attn, unsigned threads)
 	return threads == 1 || attn->n_share >= (size_t)2 * threads || new_split(attn);
 }
 
-/* Queries that make the rows of a tile a multiple of GEMM_ROWS. */
-static size_t tile_queries(size_t heads)
+/* Queries that make the rows of a block a multiple of GEMM_ROWS. */
+static size_t block_queries(size_t heads)
 {
 	size_t step = GEMM_ROWS;
 
 	for (size_t d = 2; d <= 3; d++)
 		while (step % d == 0 && heads * (step / d) % GEMM_ROWS == 0)
 			step /= d;
-	return (TILE_ROWS + step * heads - 1) / (step * heads) * step;
+	return (BLOCK_ROWS + step * heads - 1) / (step * heads) * step;
 }
 
 enum ds_status ds_attn_new(struct ds_attn **attn_ret, const struct ds_kern *kern,
@@ -385,8 +427,7 @@ enum ds_status ds_attn_new(struct ds_attn **attn_ret, const struct ds_kern *kern
 	attn->heads = (attn->group + n_part - 1) / n_part;
 	n_part = (attn->group + attn->heads - 1) / attn->heads;
 	attn->n_share = (size_t)shape->n_head * n_part;
-	attn->queries = tile_queries(attn->heads);
-	attn->rows = attn->queries * attn->heads;
+	attn->block = block_queries(attn->heads);
 	ds_arena_init(&attn->mem);
 	if (!new_memory(attn, ds_pool_threads(pool))) {
 		ds_fail_nomem(err, ds_attn_bytes(attn));

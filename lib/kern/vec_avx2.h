@@ -148,9 +148,9 @@ static inline __m256 exp2i_8(__m256 a)
 	return _mm256_castsi256_ps(_mm256_slli_epi32(e, 23));
 }
 
-static inline struct v16 v16_exp2i(struct v16 a)
+static inline struct v16 v16_scale2(struct v16 a, struct v16 n)
 {
-	return (struct v16){exp2i_8(a.a), exp2i_8(a.b)};
+	return (struct v16){_mm256_mul_ps(a.a, exp2i_8(n.a)), _mm256_mul_ps(a.b, exp2i_8(n.b))};
 }
 
 static inline float sum_8(__m256 v)

@@ -122,11 +122,9 @@ static inline struct v16 v16_round(struct v16 a)
 		_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
 
-static inline struct v16 v16_exp2i(struct v16 a)
+static inline struct v16 v16_scale2(struct v16 a, struct v16 n)
 {
-	__m512i e = _mm512_add_epi32(_mm512_cvtps_epi32(a.v), _mm512_set1_epi32(127));
-
-	return (struct v16){_mm512_castsi512_ps(_mm512_slli_epi32(e, 23))};
+	return (struct v16){_mm512_scalef_ps(a.v, n.v)};
 }
 
 static inline float v16_sum(struct v16 a)

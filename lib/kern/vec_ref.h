@@ -135,17 +135,17 @@ static inline struct v16 v16_round(struct v16 a)
 	V16_EACH(rintf(a.f[i]));
 }
 
-/* 2^a for integers a in -126..127 */
-static inline struct v16 v16_exp2i(struct v16 a)
+/* a 2^n for integers n in -126..127 */
+static inline struct v16 v16_scale2(struct v16 a, struct v16 n)
 {
-	struct v16 r;
-
 	for (unsigned i = 0; i < 16; i++) {
-		uint32_t u = (uint32_t)((int32_t)a.f[i] + 127) << 23;
+		uint32_t u = (uint32_t)((int32_t)n.f[i] + 127) << 23;
+		float power;
 
-		memcpy(&r.f[i], &u, sizeof u);
+		memcpy(&power, &u, sizeof u);
+		a.f[i] = a.f[i] * power;
 	}
-	return r;
+	return a;
 }
 
 /* lanes i and i + 8, then i and i + 4, i + 2, i + 1 */
