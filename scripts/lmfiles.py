@@ -250,6 +250,11 @@ def moe(t, b, c):
         t.vector(b + "exp_probs_b.bias", experts, 0.2)
     t.weight(b + "ffn_gate_exps", experts, ff, n, gain=1.5)
     t.weight(b + "ffn_up_exps", experts, ff, n, gain=1.5)
+    if c.get("fused"):  # each expert's gate before its up
+        (dtype, _, gate), (_, _, up) = (t.out.pop(b + f"ffn_{part}_exps.weight") for part in ("gate", "up"))
+        size = len(gate) // experts
+        both = b"".join(raw[i * size:(i + 1) * size] for i in range(experts) for raw in (gate, up))
+        t.out[b + "ffn_gate_up_exps.weight"] = (dtype, [experts, 2 * ff, n], both)
     t.weight(b + "ffn_down_exps", experts, n, ff, gain=1.2)
     for name, rows, k in (("gate", ff * c["n_shared"], n), ("up", ff * c["n_shared"], n), ("down", n, ff * c["n_shared"])):
         t.weight(b + f"ffn_{name}_shexp", rows, k, gain=1.2)
@@ -265,6 +270,8 @@ def deepseek_layers(t, c):
             dense_ffn(t, b, n, c["n_ff"])
         else:
             moe(t, b, c)
+    for layer in range(c["n_layer"], c["n_layer"] + c.get("predict", 0)):
+        t.weight(f"blk.{layer}.nextn.eh_proj", c["n_embd"], 2 * c["n_embd"])
 
 
 # --- settings -----------------------------------------------------------------------------------
@@ -277,7 +284,7 @@ def settings(c, tokens, n_vocab):
 
     for key, field in (("vocab_size", None), ("block_count", "n_layer"), ("context_length", "n_context"), ("embedding_length", "n_embd"),
                        ("feed_forward_length", "n_ff"), ("attention.head_count", "n_head")):
-        put(key, m.U32, c[field] if field else n_vocab)
+        put(key, m.U32, c[field] + (c.get("predict", 0) if field == "n_layer" else 0) if field else n_vocab)
     put("attention.layer_norm_rms_epsilon", m.F32, c.get("eps", 1e-5))
     put("rope.freq_base", m.F32, c.get("base", 10000.0))
     if a == "deepseek2":
@@ -295,6 +302,8 @@ def settings(c, tokens, n_vocab):
                            ("expert_group_count", "groups"), ("expert_group_used_count", "groups_used")):
             if field in c:
                 put(key, m.U32, c[field])
+        if "predict" in c:
+            put("nextn_predict_layers", m.U32, c["predict"])
         put("expert_weights_scale", m.F32, c["w_scale"])
         put("expert_weights_norm", m.BOOL, c["w_norm"])
     else:
@@ -364,6 +373,7 @@ MODELS = {c["name"]: c for c in (
     dict(DEEPSEEK2, name="deepseek2-lite-old", types="F32", q_lora=0, split=False, seed="lite2"),
     dict(DEEPSEEK2, name="deepseek2-v2", types="F32", n_expert=16, n_used=4, groups=4, groups_used=2, gating=1, w_scale=1.5),
     dict(V3, name="deepseek2-v3", types="F32"),
+    dict(V3, name="deepseek2-v3-fused", types="F32", predict=1, fused=True, seed="deepseek2-v3"),
     dict(V3, name="deepseek2-v3-mix", types={"": ("Q4_0", "Q5_0", "Q4_1"), "attn_k_b": "Q8_0", "attn_v_b": "Q8_0", "attn_kv_b": "Q8_0",
                                             "token_embd": "Q8_0", "output": "Q8_0", "ffn_down": ("Q5_1", "Q8_0", "F16")}),
 )}

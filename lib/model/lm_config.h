@@ -37,6 +37,7 @@ struct ds_lm_moe_config {
 
 struct ds_lm_config {
 	uint64_t n_layer, n_embd, n_ff, n_context;
+	uint64_t n_predict; /* layers after those, which predict tokens further ahead: not run */
 	uint64_t n_head, n_head_kv;
 	uint64_t dim_k, dim_v; /* of a head */
 	uint64_t window;       /* tokens that layers with a window see */

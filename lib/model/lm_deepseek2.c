@@ -133,6 +133,9 @@ static enum ds_status config_deepseek2(const struct ds_lm_keys *keys, struct ds_
 				       struct ds_err *err)
 {
 	DS_TRY(ds_lm_key_refuse(keys, "attention.temperature_scale", err));
+	DS_TRY(ds_lm_key_u64_or(keys, "nextn_predict_layers", 0, &c->n_predict, err));
+	DS_TRY(ds_lm_key_range(keys, "nextn_predict_layers", c->n_predict, 0, c->n_layer - 1, err));
+	c->n_layer -= c->n_predict;
 	DS_TRY(read_mla(keys, c, err));
 	DS_TRY(read_scaling(keys, c, err));
 	return read_experts(keys, c, err);

@@ -150,13 +150,25 @@ static enum ds_status init_rope(struct ds_lm_loader *l)
 	return DS_OK;
 }
 
+/* Whether the tensor is of a layer that predicts tokens further ahead, which is left out. */
+static bool predicts(const struct ds_lm_config *c, struct ds_str name)
+{
+	uint64_t layer = 0;
+
+	if (name.len < 4 || memcmp(name.s, "blk.", 4) != 0)
+		return false;
+	for (size_t i = 4; i < name.len && name.s[i] >= '0' && name.s[i] <= '9' && i < 12; i++)
+		layer = layer * 10 + (uint64_t)(name.s[i] - '0');
+	return layer >= c->n_layer && layer < c->n_layer + c->n_predict;
+}
+
 /* A tensor without a place means a network that is not understood in full. */
 static enum ds_status check_all_taken(const struct ds_lm_loader *l)
 {
 	const struct ds_gguf *g = &l->model->gguf;
 
 	for (size_t i = 0; i < g->n_tensor; i++)
-		if (!l->taken[i])
+		if (!l->taken[i] && !predicts(&l->lm->config, g->tensor[i].name))
 			return ds_fail_at(
 				l->err, DS_EUNSUPPORTED, l->model->path, g->tensor[i].offset,
 				"tensor %.*s has no place in architecture %s",

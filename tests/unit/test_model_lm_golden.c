@@ -201,6 +201,21 @@ START_TEST(test_golden)
 }
 END_TEST
 
+/* The same model with gates and ups of experts as one tensor, and with a layer that predicts
+ * further tokens, which is left out. */
+START_TEST(test_other_layout)
+{
+	struct ds_model *a = open_model("deepseek2-v3"), *b = open_model("deepseek2-v3-fused");
+	float *p = run(a, 1, 13), *q = run(b, 1, 13);
+
+	ck_assert(memcmp(p, q, N_TOKEN * ds_model_vocab(a) * sizeof *p) == 0);
+	free(p);
+	free(q);
+	ds_model_close(a);
+	ds_model_close(b);
+}
+END_TEST
+
 /* With adapters: the same bytes for every split, thread count and instruction set. */
 START_TEST(test_adapter_same_bytes)
 {
@@ -365,6 +380,7 @@ int main(void)
 		return 1;
 	tcase_set_timeout(tc, 300);
 	tcase_add_loop_test(tc, test_golden, 0, N_CASE);
+	tcase_add_test(tc, test_other_layout);
 	tcase_add_loop_test(tc, test_adapter_same_bytes, 0, 5);
 	tcase_add_test(tc, test_adapter_scale);
 	tcase_add_loop_test(tc, test_adapter_refusals, 0,
