@@ -14,8 +14,9 @@
 #define N_TOKEN 530 /* more than a batch of 512 */
 #define N_LOGIT 9   /* tokens whose logits are compared; of the others the states are */
 
-static const char *const models[] = {"llama-f32", "llama-mix",	"llama-k",
-				     "qwen2-mix", "gemma3-f32", "gemma3-mix"};
+static const char *const models[] = {"llama-f32",	   "llama-mix",	      "llama-k",
+				     "qwen2-mix",	   "gemma3-f32",      "gemma3-mix",
+				     "deepseek2-lite-old", "deepseek2-v3-mix"};
 #define N_MODEL (int)(sizeof models / sizeof *models)
 static const char *const levels[] = {"ref", "avx2", "avx512", "vnni"};
 
@@ -327,6 +328,20 @@ static const struct {
 	{"freqs", DS_EFORMAT, "tensor rope_freqs.weight has dimensions"},
 	{"freqs-0", DS_EFORMAT, "rotary factor 0 is 0"},
 	{"q-norm", DS_EFORMAT, "tensor blk.3.attn_q_norm.weight is missing"},
+	{"experts-0", DS_EFORMAT, "deepseek2.expert_count is 0"},
+	{"experts-huge", DS_EFORMAT, "deepseek2.expert_count is 4294967295"},
+	{"experts-used", DS_EFORMAT, "deepseek2.expert_used_count is 5, 1..4"},
+	{"experts-used-0", DS_EFORMAT, "deepseek2.expert_used_count is 0"},
+	{"experts-dims", DS_EFORMAT, "has dimensions 32 x 16 x 3, expected 32 x 16 x 4"},
+	{"experts-flat", DS_EFORMAT, "has dimensions 32 x 64 x 1, expected 32 x 16 x 4"},
+	{"groups", DS_EFORMAT, "3 groups of 4 experts"},
+	{"groups-used", DS_EFORMAT, "2 experts used of 3 of 2 groups of 2"},
+	{"gating", DS_EUNSUPPORTED, "expert gating function 9"},
+	{"kv-lora", DS_EFORMAT, "key deepseek2.attention.kv_lora_rank is missing"},
+	{"mla-dims", DS_EFORMAT, "deepseek2.attention.key_length_mla is 16"},
+	{"mla-half", DS_EFORMAT, "one of attention.key_length_mla and value_length_mla alone"},
+	{"k-b", DS_EFORMAT, "tensor blk.0.attn_k_b.weight is missing"},
+	{"dense-lead", DS_EFORMAT, "deepseek2.leading_dense_block_count is 3"},
 	{"truncated", DS_ETRUNCATED, "ends after the file"},
 };
 #define N_REFUSAL (int)(sizeof refusals / sizeof *refusals)
