@@ -69,7 +69,7 @@ enum ds_status ds_matrix_init(struct ds_matrix *m, uint32_t type, const void *da
 			       "Q5_0, Q5_1, Q4_K, Q5_K or Q6_K",
 			       t->name);
 	}
-	if (k % t->block_values)
+	if (k == 0 || k % t->block_values)
 		return ds_fail(err, DS_EFORMAT, "rows of %zu values: %s comes in blocks of %u", k,
 			       t->name, (unsigned)t->block_values);
 	DS_TRY(ds_mul(k / t->block_values, t->block_bytes, &bytes, err));
