@@ -315,6 +315,8 @@ def settings(c, tokens, n_vocab):
             put("rope.dimension_count", m.U32, c["head_dim"])
     if "window" in c:
         put("attention.sliding_window", m.U32, c["window"])
+    if "pattern" in c:
+        put("attention.sliding_window_pattern", *c["pattern"])
     for key, (kind, v) in c.get("scaling", {}).items():
         put("rope.scaling." + key, kind, v)
     return out + tokens
@@ -351,6 +353,8 @@ V3 = dict(DEEPSEEK2, n_expert=16, n_used=4, n_shared=1, gating=2, groups=4, grou
           scaling=dict(DEEPSEEK2["scaling"], yarn_log_multiplier=(m.F32, 0.1)))
 LLAMA31 = {"freqs": True, "tied": True, "lengths": True, "base": 500000.0}
 LINEAR = {"type": (m.STRING, "linear"), "factor": (m.F32, 8.0)}
+# 16 tokens are fewer than are read, so that pairs of every speed turn by other angles than without
+YARN = {"type": (m.STRING, "yarn"), "factor": (m.F32, 4.0), "original_context_length": (m.U32, 16), "attn_factor": (m.F32, 1.1)}
 
 MODELS = {c["name"]: c for c in (
     dict(LLAMA, name="llama-f32", types="F32"),
@@ -365,9 +369,12 @@ MODELS = {c["name"]: c for c in (
     dict(LLAMA, name="llama-mix", types=MIX),
     dict(LLAMA, name="llama-k", types=MIX_K, n_layer=2, n_embd=256, n_head=8, n_kv=2, head_dim=32, n_ff=256),
     dict(QWEN2, name="qwen2-f32", types="F32"),
+    dict(QWEN2, name="qwen2-yarn", types="F32", scaling=YARN),
     dict(QWEN2, name="qwen2-mix", types=MIX_SMALL),
     dict(GEMMA3, name="gemma3-f32", types="F32"),
     dict(GEMMA3, name="gemma3-linear", types="F32", n_layer=12, n_kv=2, scaling=LINEAR),
+    dict(GEMMA3, name="gemma3-pattern", types="F32", pattern=((m.ARRAY, m.BOOL), [1, 0, 0, 1, 1, 0, 1])),
+    dict(GEMMA3, name="gemma3-period", types="F32", n_layer=4, window=8, pattern=(m.U32, 2)),
     dict(GEMMA3, name="gemma3-mix", types=MIX_SMALL, n_head=2, head_dim=256, n_ff=256),
     dict(DEEPSEEK2, name="deepseek2-lite", types="F32", q_lora=0, seed="lite2"),
     dict(DEEPSEEK2, name="deepseek2-lite-old", types="F32", q_lora=0, split=False, seed="lite2"),
