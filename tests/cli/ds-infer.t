@@ -112,3 +112,90 @@ $ printf 'the cat' >good; ds-infer -t embed --format jsonl good missing good | c
 > {"doc":"good","start
 > {"doc":"good","start
 ! ds-infer: missing: cannot open: No such file or directory
+
+Language models: options that make no sense are usage
+$ python3 $TOP/scripts/gen-model --lm m llama-q8_0
+$ ds-infer -t generate -p hello
+! ds-infer: -t generate needs a language model: -m FILE
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -p '' -m m/llama-q8_0.gguf
+! ds-infer: -p: the prompt is empty
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -t embed --temp 1
+! ds-infer: --temp is not for -t embed
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -t score -p hello -m m/llama-q8_0.gguf
+! ds-infer: --prompt is not for -t score
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -t generate --type f16 -m m/llama-q8_0.gguf
+! ds-infer: --type is not for -t generate
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -t outline --labels a,b -m m/llama-q8_0.gguf
+! ds-infer: --labels is not for -t outline
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -t classify -m m/llama-q8_0.gguf
+! ds-infer: -t classify needs --labels
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -t classify --labels a,b --format frames -m m/llama-q8_0.gguf
+! ds-infer: -t classify writes text or jsonl
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -t classify --labels a,,b -m m/llama-q8_0.gguf
+! ds-infer: --labels: a label is empty
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -t classify --labels a,b,a -m m/llama-q8_0.gguf
+! ds-infer: --labels: 'a' is there twice
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -p hello --raw --system 'be brief' -m m/llama-q8_0.gguf
+! ds-infer: --raw is without --system
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -p hello --template klingon -m m/llama-q8_0.gguf
+!~ ds-infer: --template: no chat template 'klingon', expected one of: smollm2, .*, vicuna
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -p hello --temp hot -m m/llama-q8_0.gguf
+! ds-infer: --temp: 'hot' is not a number from 0 to 100
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -p hello --stop '' -m m/llama-q8_0.gguf
+! ds-infer: --stop: the text is empty
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -t score --windows whole -m m/llama-q8_0.gguf
+! ds-infer: --windows: 'whole' is none of: overlap, halves
+! Try 'ds-infer --help'.
+? 2
+
+and failures one line
+$ ds-infer -p hello -m m/static-I8.gguf
+! ds-infer: m/static-I8.gguf: architecture static is no language model
+? 1
+$ ds-infer -p hello -m m/llama-q8_0.gguf --context 5000
+! ds-infer: m/llama-q8_0.gguf: a context of 5000 tokens, the model takes 1024 at most
+? 1
+$ ds-infer -p hello -m m/llama-q8_0.gguf --context 8
+!~ ds-infer: \d+ tokens, the context holds 8
+? 1
+$ ds-infer -p hello -m m/llama-q8_0.gguf --document nothing
+! ds-infer: nothing: cannot open: No such file or directory
+? 1
+$ ds-infer -t generate -m m/llama-q8_0.gguf </dev/null
+! ds-infer: (stdin): the prompt is empty
+? 1
+$ ds-infer -t outline -m m/llama-q8_0.gguf </dev/null
+! ds-infer: (stdin): the document is empty
+? 1
+$ ds-infer -t score -m m/llama-q8_0.gguf --context 1
+< the cat sat on the mat
+!~ ds-infer: .*
+? 1
