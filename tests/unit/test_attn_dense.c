@@ -21,14 +21,14 @@ struct shape {
 };
 
 static const struct shape shapes[] = {
-	{9, 3, 64, 64, 0, 700},	     /* SmolLM2 */
-	{14, 2, 64, 64, 0, 1100},    /* Qwen2.5 */
-	{4, 1, 256, 256, 512, 1200}, /* Gemma 3 */
-	{4, 1, 256, 256, 0, 300},    {2, 2, 96, 96, 0, 200},
-	{8, 2, 128, 128, 100, 400},  {4, 4, 192, 128, 0, 200}, /* MLA, opened */
-	{19, 1, 80, 64, 0, 150},			       /* MLA, absorbed: two parts */
-	{3, 1, 16, 16, 1, 130},	     {5, 1, 16, 32, 64, 300},
-	{1, 1, 16, 16, 0, 1700},     {3, 3, 32, 16, 70, 600},
+	{9, 3, 64, 64, 0, 700},	    /* SmolLM2 */
+	{14, 2, 64, 64, 0, 600},    /* Qwen2.5 */
+	{4, 1, 256, 256, 512, 700}, /* Gemma 3 */
+	{4, 1, 256, 256, 0, 300},   {2, 2, 96, 96, 0, 200},
+	{8, 2, 128, 128, 100, 400}, {4, 4, 192, 128, 0, 200}, /* MLA, opened */
+	{19, 1, 80, 64, 0, 150},			      /* MLA, absorbed: two parts */
+	{3, 1, 16, 16, 1, 130},	    {5, 1, 16, 32, 64, 300},
+	{1, 1, 16, 16, 0, 1700},    {3, 3, 32, 16, 70, 600},
 };
 #define N_SHAPE ((int)(sizeof shapes / sizeof *shapes))
 
@@ -207,6 +207,76 @@ START_TEST(test_any_table)
 }
 END_TEST
 
+/* A sequence cut short and read on is the other sequence. */
+START_TEST(test_after_truncation)
+{
+	struct sequence seq = make(_i);
+	const struct shape *s = &seq.s;
+	struct ds_kv_shape shape = {LAYERS, s->n_kv, s->dim_k, s->dim_v, (uint32_t)s->n};
+	size_t k = s->n_kv * s->dim_k, v = s->n_kv * s->dim_v, keep = s->n / 3;
+	struct ds_attn_call call = {.layer = LAYER, .n = 1, .n_head = s->n_head};
+	float *want = malloc(out_size(s) * sizeof *want), *bad = malloc((k + v) * sizeof *bad);
+	struct ds_attn *attn;
+	struct ds_kv *kv;
+
+	attend(&seq, best(), 1, s->n, want);
+	call.q_stride = s->n_head * s->dim_k;
+	call.scale = 1 / sqrtf((float)s->dim_k);
+	call.window = s->window;
+	call.out_stride = s->n_head * s->dim_v;
+	call.out = malloc(call.out_stride * sizeof(float));
+	ck_assert_int_eq(ds_kv_new(&kv, &shape, NULL), DS_OK);
+	ck_assert_int_eq(ds_attn_new(&attn, best(), NULL, &shape, s->n_head, NULL), DS_OK);
+	call.kv = kv;
+	for (size_t i = 0; i < k + v; i++)
+		bad[i] = NAN;
+	ck_assert_int_eq(ds_kv_reserve(kv, s->n, NULL), DS_OK);
+	for (size_t i = 0; i < s->n; i++)
+		ds_kv_put(kv, best(), LAYER, i, i < keep ? seq.k + i * k : bad,
+			  i < keep ? seq.v + i * v : bad + k);
+	ds_kv_truncate(kv, keep);
+	for (size_t pos = keep; pos < s->n; pos++) {
+		ck_assert_int_eq(ds_kv_reserve(kv, pos + 1, NULL), DS_OK);
+		ds_kv_put(kv, best(), LAYER, pos, seq.k + pos * k, seq.v + pos * v);
+		call.pos = pos;
+		call.q = seq.q + pos * call.q_stride;
+		ds_attn_run(attn, &call);
+		ck_assert_mem_eq(call.out, want + pos * call.out_stride,
+				 call.out_stride * sizeof(float));
+	}
+	ds_attn_free(attn);
+	ds_kv_free(kv);
+	free(call.out);
+	free(want);
+	free(bad);
+	drop(&seq);
+}
+END_TEST
+
+START_TEST(test_memory_out)
+{
+	struct ds_kv_shape shape = {2, 2, 64, 64, 1000};
+	struct ds_pool *pool;
+	struct ds_attn *attn;
+	enum ds_status st = DS_ENOMEM;
+	struct ds_err err;
+
+	ck_assert_int_eq(ds_attn_new(&attn, best(), NULL, &shape, 5, &err), DS_EUNSUPPORTED);
+	ck_assert_int_eq(ds_pool_new(&pool, 2, NULL), DS_OK);
+	for (size_t i = 0; st != DS_OK; i++) {
+		ck_assert_uint_lt(i, 1000);
+		ds_alloc_fail_after(i);
+		st = ds_attn_new(&attn, best(), pool, &shape, 6, &err);
+		ck_assert(st == DS_OK || st == DS_ENOMEM);
+	}
+	ds_alloc_fail_after(SIZE_MAX);
+	ck_assert_uint_gt(ds_attn_bytes(attn), 0);
+	ds_attn_free(attn);
+	ds_attn_free(NULL);
+	ds_pool_free(pool);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("attn_dense");
@@ -218,6 +288,8 @@ int main(void)
 	tcase_add_loop_test(tc, test_as_naive, 0, N_SHAPE);
 	tcase_add_loop_test(tc, test_any_split, 0, N_SHAPE);
 	tcase_add_loop_test(tc, test_any_table, 0, N_SHAPE);
+	tcase_add_loop_test(tc, test_after_truncation, 0, N_SHAPE);
+	tcase_add_test(tc, test_memory_out);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

@@ -1,0 +1,188 @@
+/*
+ * test_kv_pages.c - where keys and values lie; growing, forgetting, limits, memory that is out
+ */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/half.h"
+#include "kv/kv.h"
+
+static const struct ds_kv_shape shape = {
+	.n_layer = 3, .n_head = 2, .dim_k = 48, .dim_v = 32, .n_context = 1000};
+
+static const struct ds_kern *kern;
+
+static struct ds_kv *new_kv(const struct ds_kv_shape *s)
+{
+	struct ds_kv *kv;
+
+	ck_assert_int_eq(ds_kern_choose(&kern, NULL), DS_OK);
+	ck_assert_int_eq(ds_kv_new(&kv, s, NULL), DS_OK);
+	return kv;
+}
+
+/* What value d of a token's keys (of its values: negative) is. */
+static float number(uint32_t layer, size_t pos, uint32_t head, uint32_t d)
+{
+	return (float)((layer * 31 + pos * 7 + head * 3 + d * 13) % 2039 + 1) * 0.37f;
+}
+
+static void put(struct ds_kv *kv, uint32_t layer, size_t pos)
+{
+	const struct ds_kv_shape *s = ds_kv_shape(kv);
+	float k[2 * 48], v[2 * 32];
+
+	for (uint32_t h = 0; h < s->n_head; h++) {
+		for (uint32_t d = 0; d < s->dim_k; d++)
+			k[h * s->dim_k + d] = number(layer, pos, h, d);
+		for (uint32_t d = 0; d < s->dim_v; d++)
+			v[h * s->dim_v + d] = -number(layer, pos, h, d);
+	}
+	ds_kv_put(kv, kern, layer, pos, k, v);
+}
+
+static void put_all(struct ds_kv *kv, size_t from, size_t to)
+{
+	ck_assert_int_eq(ds_kv_reserve(kv, to, NULL), DS_OK);
+	for (uint32_t l = 0; l < ds_kv_shape(kv)->n_layer; l++)
+		for (size_t pos = from; pos < to; pos++)
+			put(kv, l, pos);
+}
+
+static uint16_t key_at(const uint16_t *page, size_t slot, uint32_t d)
+{
+	return page[(slot / 16 * shape.dim_k + d) * 16 + slot % 16];
+}
+
+static uint16_t value_at(const uint16_t *page, size_t slot, uint32_t d)
+{
+	return page[DS_KV_PAGE * shape.dim_k + (d / 16 * DS_KV_PAGE + slot) * 16 + d % 16];
+}
+
+/* Tokens below n are there; the rest of the last page is zero. */
+static void check_all(const struct ds_kv *kv, size_t n)
+{
+	for (uint32_t l = 0; l < shape.n_layer; l++)
+		for (size_t pos = 0; pos < (n + 63) / 64 * 64; pos++)
+			for (uint32_t h = 0; h < shape.n_head; h++) {
+				const uint16_t *page = ds_kv_page(kv, l, h, pos / 64);
+
+				ck_assert_uint_eq((uintptr_t)page % 16, 0);
+				for (uint32_t d = 0; d < shape.dim_k; d++)
+					ck_assert_uint_eq(
+						key_at(page, pos % 64, d),
+						pos < n ? ds_f32_to_f16(number(l, pos, h, d)) : 0);
+				for (uint32_t d = 0; d < shape.dim_v; d++)
+					ck_assert_uint_eq(
+						value_at(page, pos % 64, d),
+						pos < n ? ds_f32_to_f16(-number(l, pos, h, d)) : 0);
+			}
+}
+
+START_TEST(test_grow_and_forget)
+{
+	static const size_t ends[] = {1, 70, 64, 0, 513, 600, 512, 511, 1000, 3, 999};
+	struct ds_kv *kv = new_kv(&shape);
+	size_t n = 0;
+
+	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+		if (ends[i] > n)
+			put_all(kv, n, ends[i]);
+		else
+			ds_kv_truncate(kv, ends[i]);
+		n = ends[i];
+		check_all(kv, n);
+	}
+	ds_kv_truncate(kv, 2000); /* nothing lies there */
+	check_all(kv, n);
+	ds_kv_free(kv);
+	ds_kv_free(NULL);
+}
+END_TEST
+
+START_TEST(test_limits)
+{
+	static const struct ds_kv_shape odd[] = {{1, 1, 40, 32, 10},
+						 {1, 1, 32, 8, 10},
+						 {1, 1, 0, 32, 10},
+						 {1, 1, 1040, 16, 10},
+						 {1, 1, 16, 2048, 10}};
+	static const struct ds_kv_shape none[] = {
+		{0, 1, 16, 16, 10}, {1, 0, 16, 16, 10}, {1, 1, 16, 16, 0}};
+	struct ds_kv_shape huge = {UINT32_MAX, UINT32_MAX, 1024, 1024, UINT32_MAX};
+	struct ds_kv *kv;
+	struct ds_err err;
+
+	for (size_t i = 0; i < 5; i++)
+		ck_assert_int_eq(ds_kv_new(&kv, &odd[i], &err), DS_EUNSUPPORTED);
+	for (size_t i = 0; i < 3; i++)
+		ck_assert_int_eq(ds_kv_new(&kv, &none[i], &err), DS_EINVAL);
+	ck_assert_int_eq(ds_kv_new(&kv, &huge, &err), DS_ELIMIT);
+	kv = new_kv(&shape);
+	ck_assert_int_eq(ds_kv_reserve(kv, 1001, &err), DS_ELIMIT);
+	ck_assert(strstr(err.message, "1001") && strstr(err.message, "1000"));
+	ck_assert_int_eq(ds_kv_reserve(kv, 1000, &err), DS_OK);
+	ds_kv_free(kv);
+}
+END_TEST
+
+START_TEST(test_bytes)
+{
+	struct ds_kv_shape small = shape;
+	size_t token = (size_t)3 * 2 * (48 + 32) * sizeof(uint16_t);
+
+	ck_assert_uint_eq(ds_kv_bytes(&shape, 0), 0);
+	ck_assert_uint_eq(ds_kv_bytes(&shape, 1), 512 * token);
+	ck_assert_uint_eq(ds_kv_bytes(&shape, 512), 512 * token);
+	ck_assert_uint_eq(ds_kv_bytes(&shape, 513), 1024 * token);
+	small.n_context = 65;
+	ck_assert_uint_eq(ds_kv_bytes(&small, 65), 128 * token);
+}
+END_TEST
+
+START_TEST(test_memory_out)
+{
+	struct ds_kv_shape wide = shape;
+	struct ds_kv *kv;
+	struct ds_err err;
+
+	wide.n_context = 2000;
+	for (size_t i = 0; i < 2; i++) {
+		ds_alloc_fail_after(i);
+		ck_assert_int_eq(ds_kv_new(&kv, &wide, &err), DS_ENOMEM);
+	}
+	ds_alloc_fail_after(SIZE_MAX);
+	kv = new_kv(&wide);
+	put_all(kv, 0, 100);
+	for (size_t i = 0; i < 2; i++) {
+		ds_alloc_fail_after(i);
+		ck_assert_int_eq(ds_kv_reserve(kv, 2000, &err), DS_ENOMEM);
+		check_all(kv, 100);
+		ds_alloc_fail_after(SIZE_MAX);
+	}
+	put_all(kv, 100, 2000); /* later there is memory */
+	check_all(kv, 2000);
+	ds_kv_free(kv);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("kv_pages");
+	TCase *tc = tcase_create("all");
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(tc, 120);
+	tcase_add_test(tc, test_grow_and_forget);
+	tcase_add_test(tc, test_limits);
+	tcase_add_test(tc, test_bytes);
+	tcase_add_test(tc, test_memory_out);
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
