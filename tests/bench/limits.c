@@ -5,8 +5,8 @@
  *
  * Peaks are loops of independent instructions on registers: 64 int8 products of vpdpbusd (VNNI),
  * vpmaddubsw + vpmaddwd + vpaddd (AVX2), both counted as two operations a product.  Bandwidth is
- *that of summing a buffer far beyond the caches, each thread its own part.  The kernels are those
- *that DS_CPU chooses.
+ * that of summing a buffer far beyond the caches, each thread its own part.  The kernels are those
+ * that DS_CPU chooses.
  */
 #include <immintrin.h>
 #include <stdio.h>
@@ -20,6 +20,7 @@
 
 enum { PEAK_STEPS = 40 << 20, PEAK_REPEATS = 40, REPEATS = 5, ROWS = 1536, TOKENS = 512 };
 #define READ_BYTES ((size_t)1 << 30)
+#define MATVEC_BYTES ((size_t)1 << 28)
 
 static double seconds(void)
 {
@@ -146,10 +147,10 @@ static void try(struct bench *b, enum ds_status st)
 		die(b->err.message);
 }
 
-/* A matrix of ROWS rows of k times n tokens: the least time. */
+/* A matrix times n tokens: the least time. */
 static double product(struct bench *b, const struct ds_matrix *w, size_t n)
 {
-	struct ds_product p = {.w = w, .y = b->y, .ld = ROWS};
+	struct ds_product p = {.w = w, .y = b->y, .ld = w->n};
 	double least = 1e9;
 
 	ds_act_begin(b->act, n, w->k);
@@ -204,6 +205,33 @@ static void shapes(struct bench *b, const size_t *n, size_t n_n)
 		}
 }
 
+/* One token, as in decoding: every type at the speed of memory, the matrix being far larger than
+ * the caches. */
+static void one_token(struct bench *b)
+{
+	static const uint32_t types[] = {DS_GGML_Q8_0, DS_GGML_Q4_0, DS_GGML_Q4_1, DS_GGML_Q5_0,
+					 DS_GGML_Q5_1, DS_GGML_Q4_K, DS_GGML_Q5_K, DS_GGML_Q6_K,
+					 DS_GGML_F16,  DS_GGML_BF16, DS_GGML_F32};
+	enum { K = 1024 };
+	uint8_t *data = aligned_alloc(4096, MATVEC_BYTES);
+
+	if (!data)
+		die("out of memory");
+	fill(data, MATVEC_BYTES);
+	for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+		const struct ds_ggml_type *type = ds_ggml_type(types[t]);
+		size_t row = K / type->block_values * type->block_bytes;
+		size_t n = MATVEC_BYTES / row;
+		struct ds_matrix w;
+
+		try(b, ds_matrix_init(&w, types[t], data, n, K, &b->err));
+		printf("{\"kernels\":\"%s\",\"type\":\"%s\",\"k\":%d,\"n\":1,\"gb_s\":%.2f}\n",
+		       b->kern->name, type->name, K, 1e-9 * (double)(n * row) / product(b, &w, 1));
+		fflush(stdout);
+	}
+	free(data);
+}
+
 int main(int argc, char **argv)
 {
 	static const size_t n[] = {64, 512};
@@ -231,6 +259,7 @@ int main(int argc, char **argv)
 		die("out of memory");
 	peaks(b.pool);
 	shapes(&b, n, fast ? 1 : 2);
+	one_token(&b);
 	free(b.y);
 	ds_act_free(b.act);
 	ds_linear_free(b.lin);
