@@ -28,11 +28,15 @@ enum {
 	OPT_LABELS,
 	OPT_NO_CALIBRATE,
 	OPT_POINTS,
+	OPT_LORA,
+	OPT_LORA_SCALE,
 };
 
 static const struct cli_opt options[] = {
 	{'t', "task", "TASK", "embed, generate (default with -p), score, classify or outline"},
 	CLI_OPT_MODEL,
+	{OPT_LORA, "lora", "FILE", "an adapter for the model (GGUF); may be repeated"},
+	{OPT_LORA_SCALE, "lora-scale", "X", "of the adapters that follow (default: 1)"},
 	CLI_OPT_OUTPUT,
 	CLI_OPT_FORMAT,
 	{OPT_LINES, "lines", NULL, "plain input: a text is a line, not a file"},
@@ -123,6 +127,13 @@ static void add_stop(struct infer *cmd, const char *text)
 	cmd->stop[g->n_stop++] = (struct ds_part){text, strlen(text)};
 }
 
+static void add_lora(struct infer *cmd, const char *path)
+{
+	if (cmd->n_lora == DS_LORA_MAX)
+		cli_usage(&cmd->cli, "--lora: at most %d adapters", DS_LORA_MAX);
+	cmd->lora[cmd->n_lora++] = (struct infer_lora){path, cmd->lora_scale};
+}
+
 /* Options of how an answer is made. */
 static void on_sampling(struct infer *cmd, int key, const char *arg)
 {
@@ -180,6 +191,12 @@ static void on_option(struct cli *cli, int key, const char *arg)
 	switch (key) {
 	case 't':
 		on_task(cmd, arg);
+		break;
+	case OPT_LORA:
+		add_lora(cmd, arg);
+		break;
+	case OPT_LORA_SCALE:
+		cmd->lora_scale = (float)cli_real(cli, arg, "--lora-scale", -100, 100);
 		break;
 	case OPT_LINES:
 		cmd->lines = true;
@@ -276,6 +293,8 @@ static enum ds_status open_model(struct infer *cmd, struct ds_err *err)
 	double start = cli_seconds();
 
 	DS_TRY(ds_model_open(&cmd->model, cmd->cli.model, err));
+	for (size_t i = 0; i < cmd->n_lora; i++)
+		DS_TRY(ds_model_lora_add(cmd->model, cmd->lora[i].path, cmd->lora[i].scale, err));
 	cli_stat_real(&cmd->cli, "load_ms", 1e3 * (cli_seconds() - start));
 	DS_TRY(ds_pool_new(&cmd->pool, cmd->cli.jobs, err));
 	cli_note(&cmd->cli, "model %s, kernels %s, %u threads", ds_model_describe(cmd->model),
@@ -306,7 +325,7 @@ static const char *kernels(char *text, size_t size)
 
 int main(int argc, char **argv)
 {
-	struct infer cmd = {.out.fd = -1, .out.slot = -1};
+	struct infer cmd = {.out.fd = -1, .out.slot = -1, .lora_scale = 1};
 	char note[40];
 	struct ds_err err;
 

@@ -6,6 +6,7 @@
 
 #include "cli.h"
 #include "frame/frame.h"
+#include "model/lm.h"
 #include "model/model.h"
 #include "task/generate.h"
 #include "task/score.h"
@@ -21,12 +22,20 @@ struct infer_task {
 	enum ds_status (*run)(struct infer *cmd, struct ds_err *err);
 };
 
+struct infer_lora {
+	const char *path;
+	float scale;
+};
+
 struct infer {
 	struct cli cli;
 	const struct infer_task *task;
 	bool lines;		  /* a text of a plain input is a line */
 	enum ds_vector_type type; /* of embeddings */
 	/* of language models */
+	struct infer_lora lora[DS_LORA_MAX];
+	size_t n_lora;
+	float lora_scale; /* of the next ones */
 	const char *prompt, *document, *system;
 	struct ds_reader_options reading;
 	struct ds_generate_options generation; /* n_max 0: not given */

@@ -545,21 +545,23 @@ def write(path, made, spoil=None):
 
 def write_all(folder, wanted):
     """The models and adapters of these names (none: all), and the spoilt ones when "bad" is among them."""
-    unknown = set(wanted) - set(MODELS) - set(LORAS) - {"bad"}
+    unknown = set(wanted) - set(MODELS) - set(LORAS) - {"bad", "small"}
     if unknown:
         raise SystemExit(f"gen-model: no model {', '.join(sorted(unknown))}; there are {', '.join([*MODELS, *LORAS])} and bad")
     os.makedirs(folder, exist_ok=True)
+    wanted = set(wanted)
     for name, c in MODELS.items():
         if not wanted or name in wanted:
             write(f"{folder}/{name}.gguf", build(c))
     for name, of in LORAS.items():
         if not wanted or name in wanted:
             write(f"{folder}/{name}.gguf", lora(*of))
+    if not wanted or wanted & {"small", "bad"}:
+        write(f"{folder}/small.gguf", build(SMALL))
     if wanted and "bad" not in wanted:
         return
     for name, (c, spoil) in BAD.items():
         write(f"{folder}/bad-{name}.gguf", build(c), spoil)
-    write(f"{folder}/small.gguf", build(SMALL))
     for name, spoil in BAD_LORA.items():
         write(f"{folder}/bad-lora-{name}.gguf", lora(SMALL, 4, 8.0, ("attn_q", "ffn_down")), spoil)
     write(f"{folder}/bad-truncated.gguf", build(SMALL))

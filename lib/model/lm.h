@@ -26,9 +26,10 @@ bool ds_model_is_lm(const struct ds_model *model);
 const char *ds_model_chat_template(const struct ds_model *model, size_t *len_ret);
 uint32_t ds_model_vocab(const struct ds_model *model); /* logits of a token */
 
+#define DS_LORA_MAX 16 /* adapters of a model */
 /*
  * Put a low-rank adapter (a GGUF file as llama.cpp has them) on the model, scale times; before the
- * first session, up to 16 times.  DS_EFORMAT or DS_EUNSUPPORTED when it is not for this model.
+ * first session.  DS_EFORMAT or DS_EUNSUPPORTED when it is not for this model.
  */
 enum ds_status ds_model_lora_add(struct ds_model *model, const char *path, float scale,
 				 struct ds_err *err);

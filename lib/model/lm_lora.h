@@ -22,7 +22,6 @@
 #include "kern/linear.h"
 
 #define DS_LORA_RANK_MAX 4096
-#define DS_LORA_MAX 16 /* adapters of a model */
 
 struct ds_lora_pair {
 	const uint8_t *base;   /* data of the tensor that it goes with */

@@ -199,3 +199,31 @@ $ ds-infer -t score -m m/llama-q8_0.gguf --context 1
 < the cat sat on the mat
 !~ ds-infer: .*
 ? 1
+Adapters
+$ $TOP/scripts/gen-model --lm a small llama-f32 llama-q8_0 lora-llama bad; printf 'The quick brown fox jumps over the lazy dog.' >fox
+$ ds-infer -t score -m a/llama-f32.gguf fox >plain; ds-infer -t score -m a/llama-f32.gguf --lora a/lora-llama.gguf fox >with; ds-infer -t score -m a/llama-f32.gguf --lora-scale 0 --lora a/lora-llama.gguf fox >zero; cmp plain zero && ! cmp -s plain with && echo differs
+> differs
+$ ds-infer -t score -m a/llama-f32.gguf --lora a/lora-llama.gguf --lora-scale -1 --lora a/lora-llama.gguf fox | cut -f 1 | cut -c 1-5 >back; cut -f 1 plain | cut -c 1-5 | cmp - back && echo same
+> same
+$ ds-infer -t score -m a/llama-q8_0.gguf --lora a/none.gguf fox
+! ds-infer: a/none.gguf: cannot open: No such file or directory
+? 1
+$ ds-infer -t score -m a/small.gguf --lora a/lora-llama.gguf fox
+!~ ds-infer: a/lora-llama.gguf: byte \d+: .*
+? 1
+$ ds-infer -t score -m a/small.gguf --lora a/bad-lora-architecture.gguf fox
+! ds-infer: a/bad-lora-architecture.gguf: general.architecture is qwen2, llama expected
+? 1
+$ ds-infer -t score -m a/small.gguf --lora a/bad-lora-rank.gguf fox
+!~ ds-infer: a/bad-lora-rank.gguf: byte \d+: blk.0.attn_q.weight.lora_a is 32 x 4 with a lora_b of 3 x 32: no low-rank change of the model's 32 x 32
+? 1
+$ ds-infer -t score -m a/small.gguf --lora a/llama-f32.gguf fox
+!~ ds-infer: a/llama-f32.gguf: key general.type .*
+? 1
+$ ds-infer -t embed -m m/bert-F32.gguf --lora a/lora-llama.gguf fox
+! ds-infer: a/lora-llama.gguf: adapters are for language models, the model is of architecture bert
+? 1
+$ ds-infer -t score -m a/small.gguf --lora-scale 1000 --lora a/lora-llama.gguf fox
+!~ ds-infer: --lora-scale: .*
+! Try 'ds-infer --help'.
+? 2
