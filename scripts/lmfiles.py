@@ -535,6 +535,19 @@ SEEDS = {c["name"]: c for c in (
 )}
 
 
+def lora_seeds():
+    """Adapters of good-llama that fuzzing begins with."""
+    base, out = SEEDS["good-llama"], {}
+    out["good-f32"] = lora(base, 4, 8.0, ("attn_q", "ffn_down"))
+    out["good-embeddings"] = lora(base, 3, 0.0, ("token_embd",), "F16")
+    out["good-quantised"] = lora(base, 32, 16.0, ("attn_output", "ffn_up"), "Q8_0")
+    for name in ("rank", "half", "kind"):
+        kvs, tensors = lora(base, 4, 8.0, ("attn_q", "ffn_down"))
+        BAD_LORA[name](kvs, tensors)
+        out["bad-" + name] = (kvs, tensors)
+    return out
+
+
 def write(path, made, spoil=None):
     """made: (settings, tensors)"""
     kvs, tensors = made
