@@ -110,10 +110,10 @@ void cli_refuse_same(const struct cli *cli, const char *path);
  * Each operand in order (none: "-"), opened: take(user, in, path).  One that cannot be opened is
  * reported, and the others follow; a failure of take(), given the input's name, ends the walk.
  */
-typedef enum ds_status cli_take_input(void *user, struct ds_in *in, const char *path,
-				      struct ds_err *err);
-enum ds_status cli_each_input(struct cli *cli, cli_take_input *take, void *user,
-			      struct ds_err *err);
+enum ds_status cli_each_input(struct cli *cli,
+			      enum ds_status (*take)(void *user, struct ds_in *in, const char *path,
+						     struct ds_err *err),
+			      void *user, struct ds_err *err);
 
 /* Progress on stderr: shown only on a terminal, after 1 s, erased at the end; total 0: unknown. */
 void cli_progress(struct cli *cli, const char *what, uint64_t done_bytes, uint64_t total_bytes);

@@ -1,7 +1,10 @@
 /* cli_inputs.c - the walk over the operands that filters share */
 #include "cli.h"
 
-enum ds_status cli_each_input(struct cli *cli, cli_take_input *take, void *user, struct ds_err *err)
+enum ds_status cli_each_input(struct cli *cli,
+			      enum ds_status (*take)(void *user, struct ds_in *in, const char *path,
+						     struct ds_err *err),
+			      void *user, struct ds_err *err)
 {
 	static char *standard_input[] = {"-"};
 	char **path = cli->n_operand ? cli->operand : standard_input;

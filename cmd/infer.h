@@ -70,10 +70,10 @@ struct infer_text {
  * frame streams.  What is wrong with one (DS_ELIMIT, DS_EINVAL, DS_EFORMAT from take()) is reported
  * with its name, and the others follow.
  */
-typedef enum ds_status infer_take_text(void *user, const struct infer_text *text,
-				       struct ds_err *err);
-enum ds_status infer_each_text(struct infer *cmd, infer_take_text *take, void *user,
-			       struct ds_err *err);
+enum ds_status infer_each_text(struct infer *cmd,
+			       enum ds_status (*take)(void *user, const struct infer_text *text,
+						      struct ds_err *err),
+			       void *user, struct ds_err *err);
 /* A document as frames: its beginning and text, and after what belongs to it its end. */
 enum ds_status infer_begin_text(struct infer *cmd, const struct infer_text *name,
 				const struct ds_part *text, uint64_t *number_ret,

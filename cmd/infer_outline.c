@@ -48,7 +48,9 @@ static enum ds_status put_part(void *user, const uint8_t *bytes, size_t n, struc
 }
 
 /* The answer to o->prompt about the document. */
-static enum ds_status ask(struct outline *o, const struct infer_text *text, ds_take_bytes *take,
+static enum ds_status ask(struct outline *o, const struct infer_text *text,
+			  enum ds_status (*take)(void *user, const uint8_t *bytes, size_t n,
+						 struct ds_err *err),
 			  void *user, struct ds_err *err)
 {
 	const char *sys = o->cmd->system;

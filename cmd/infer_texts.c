@@ -8,7 +8,7 @@
 
 struct texts {
 	struct infer *cmd;
-	infer_take_text *take;
+	enum ds_status (*take)(void *user, const struct infer_text *text, struct ds_err *err);
 	void *user;
 	struct ds_buf bytes, name;
 };
@@ -142,8 +142,10 @@ static enum ds_status take_input(void *user, struct ds_in *in, const char *path,
 	return take_plain(t, in, err);
 }
 
-enum ds_status infer_each_text(struct infer *cmd, infer_take_text *take, void *user,
-			       struct ds_err *err)
+enum ds_status infer_each_text(struct infer *cmd,
+			       enum ds_status (*take)(void *user, const struct infer_text *text,
+						      struct ds_err *err),
+			       void *user, struct ds_err *err)
 {
 	struct texts t = {.cmd = cmd, .take = take, .user = user};
 	enum ds_status st = cli_each_input(&cmd->cli, take_input, &t, err);

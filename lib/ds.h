@@ -1,7 +1,7 @@
 /*
  * ds.h - the public header of libds.a: every room's door
  *
- * Documents flow one way: io -> token -> chunk -> model -> archive -> find.  The doors' own headers
+ * Documents flow one way: io -> token -> chunk -> model -> {archive, task} -> find.  The doors' own headers
  * tell shapes, units and errors; nothing in the library prints, exits or keeps global state, but
  * for the list of temporaries that ds_out_unlink_all() removes.
  */
@@ -20,6 +20,10 @@
 #include "model/lm.h"
 #include "model/model.h"
 #include "search/search.h"
+#include "task/classify.h"
+#include "task/generate.h"
+#include "task/outline.h"
+#include "task/score.h"
 #include "token/token.h"
 
 #endif

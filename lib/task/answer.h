@@ -15,13 +15,10 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-typedef enum ds_status ds_take_bytes(void *user, const uint8_t *bytes, size_t n,
-				     struct ds_err *err);
-
 struct ds_answer {
 	const struct ds_part *stop; /* [n_stop], none empty; borrowed */
 	size_t n_stop;
-	ds_take_bytes *take;
+	enum ds_status (*take)(void *user, const uint8_t *bytes, size_t n, struct ds_err *err);
 	void *user;
 	/* private; zero at the beginning */
 	struct ds_buf pending;

@@ -105,8 +105,10 @@ static enum ds_status answer(struct ds_generator *g, struct ds_generated *made, 
 	}
 }
 
-enum ds_status ds_generate(struct ds_generator *g, ds_take_bytes *take, void *user,
-			   struct ds_generated *made_ret, struct ds_err *err)
+enum ds_status ds_generate(struct ds_generator *g,
+			   enum ds_status (*take)(void *user, const uint8_t *bytes, size_t n,
+						  struct ds_err *err),
+			   void *user, struct ds_generated *made_ret, struct ds_err *err)
 {
 	double start = ds_reader_clock(), reading = g->reader->prompt_seconds;
 	struct ds_generated made = {.prompt_tokens = g->reader->prompt.n};

@@ -38,8 +38,10 @@ void ds_generator_free(struct ds_generator *gen);
  * Answer the prompt of ds_reader_turn(): take(user, bytes) gets the answer piece by piece.
  * DS_EINVAL for a prompt without tokens, DS_ELIMIT for one that is longer than the context.
  */
-enum ds_status ds_generate(struct ds_generator *gen, ds_take_bytes *take, void *user,
-			   struct ds_generated *made_ret, struct ds_err *err);
+enum ds_status ds_generate(struct ds_generator *gen,
+			   enum ds_status (*take)(void *user, const uint8_t *bytes, size_t n,
+						  struct ds_err *err),
+			   void *user, struct ds_generated *made_ret, struct ds_err *err);
 
 /* Totals of all answers; first_token_seconds: of the first, from the beginning of its prompt. */
 struct ds_generator_totals {
