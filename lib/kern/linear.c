@@ -137,17 +137,24 @@ static struct slab part(const struct slab *s, size_t row, size_t n)
 	return (struct slab){s->p, s->row0 + row, s->n_row - row < n ? s->n_row - row : n};
 }
 
-/* Bring the sums of n tokens to their place in y. */
-static void put(const struct slab *s, const float *sum, size_t ld, size_t token, size_t n)
-{
-	for (size_t i = 0; i < n; i++, sum += ld) {
-		float *y = s->p->y + (token + i) * s->p->ld + s->row0;
+/* Sums of some tokens, ld apart. */
+struct sums {
+	const float *sum;
+	size_t ld, token, n;
+};
 
-		if (!s->p->add)
-			memcpy(y, sum, s->n_row * sizeof *y);
+/* Bring sums to their place in y. */
+static void put(const struct ds_kern *kern, const struct slab *s, const struct sums *sums)
+{
+	const float *sum = sums->sum;
+
+	for (size_t i = 0; i < sums->n; i++, sum += sums->ld) {
+		float *y = s->p->y + (sums->token + i) * s->p->ld + s->row0;
+
+		if (s->p->add)
+			kern->add(y, sum, s->n_row);
 		else
-			for (size_t j = 0; j < s->n_row; j++)
-				y[j] = y[j] + sum[j];
+			memcpy(y, sum, s->n_row * sizeof *y);
 	}
 }
 
@@ -164,7 +171,7 @@ static void run_one_token(const struct job *job, const struct slab *s)
 		load_bias(&some, to, some.n_row);
 		job->lin->kern->matvec[w->type](w, some.row0, some.n_row, job->act, to);
 		if (s->p->add)
-			put(&some, sum, R, 0, 1);
+			put(job->lin->kern, &some, &(struct sums){sum, R, 0, 1});
 	}
 }
 
@@ -193,7 +200,7 @@ static void run_floats(const struct job *job, const struct slab *s, uint8_t *scr
 		g.ldc = direct ? s->p->ld : ds_kern_pad(s->n_row);
 		kern->gemm(&g);
 		if (!direct)
-			put(s, sum, g.ldc, i, g.m);
+			put(kern, s, &(struct sums){sum, g.ldc, i, g.m});
 	}
 }
 
@@ -225,7 +232,8 @@ static void run_integers(const struct job *job, const struct slab *s, uint8_t *s
 			rows->multiply(&panel[i], &tile, bias[i], direct ? y : sum,
 				       direct ? s->p->ld : R);
 			if (!direct)
-				put(&some, sum, R, tile.first, tile.width);
+				put(job->lin->kern, &some,
+				    &(struct sums){sum, R, tile.first, tile.width});
 		}
 	}
 }
