@@ -409,6 +409,7 @@ ALL = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_d
 LORAS = {
     "lora-llama": (MODELS["llama-f32"], 8, 16.0, ALL + ("output", "token_embd")),
     "lora-llama-q4_1": (MODELS["llama-q4_1"], 32, 0.0, ALL, {"": "F16", "lora_a": "Q8_0"}),
+    "lora-wide": (MODELS["llama-q8_0"], 160, 80.0, ("attn_q", "attn_output")),  # more than anything in the model
     "lora-qwen2": (MODELS["qwen2-f32"], 4, 8.0, ("attn_q", "attn_v", "ffn_down"), "F16"),
     "lora-gemma3": (MODELS["gemma3-f32"], 5, 10.0, ALL),
     "lora-deepseek2": (MODELS["deepseek2-v3"], 8, 16.0, ("attn_output", "ffn_gate", "ffn_down", "ffn_up_shexp", "ffn_down_shexp")),

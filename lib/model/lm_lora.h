@@ -60,6 +60,8 @@ struct ds_lora_scratch {
 	struct ds_act *act; /* [n_max][rank_max] */
 	float *low;	    /* [n_max][rank_max]: A x */
 };
+/* Inputs of the widest linear map of n adapters. */
+size_t ds_lora_rank_max(const struct ds_lora *lora, size_t n);
 enum ds_status ds_lora_scratch_init(struct ds_lora_scratch *s, const struct ds_lora *lora, size_t n,
 				    size_t n_max, struct ds_err *err);
 void ds_lora_scratch_fini(struct ds_lora_scratch *s);

@@ -4,7 +4,7 @@
 #include "model/lm_lora.h"
 #include "quant/quant.h"
 
-static size_t rank_max(const struct ds_lora *lora, size_t n)
+size_t ds_lora_rank_max(const struct ds_lora *lora, size_t n)
 {
 	size_t max = 0;
 
@@ -16,7 +16,7 @@ static size_t rank_max(const struct ds_lora *lora, size_t n)
 
 uint64_t ds_lora_scratch_bytes(const struct ds_lora *lora, size_t n, size_t n_max)
 {
-	size_t rank = rank_max(lora, n);
+	size_t rank = ds_lora_rank_max(lora, n);
 
 	return n == 0 ? 0 : ds_act_bytes(n_max, rank) + n_max * rank * sizeof(float);
 }
@@ -24,7 +24,7 @@ uint64_t ds_lora_scratch_bytes(const struct ds_lora *lora, size_t n, size_t n_ma
 enum ds_status ds_lora_scratch_init(struct ds_lora_scratch *s, const struct ds_lora *lora, size_t n,
 				    size_t n_max, struct ds_err *err)
 {
-	size_t rank = rank_max(lora, n), values;
+	size_t rank = ds_lora_rank_max(lora, n), values;
 
 	*s = (struct ds_lora_scratch){.lora = lora, .n = n};
 	if (n == 0)

@@ -108,6 +108,7 @@ static enum ds_status init(struct ds_session *s, const struct ds_session_options
 {
 	const struct ds_lm_config *c = &s->lm->config;
 	struct ds_kv_shape shape;
+	size_t rank;
 
 	DS_TRY(set_sizes(s, options, err));
 	shape = (struct ds_kv_shape){.n_layer = (uint32_t)c->n_layer,
@@ -119,7 +120,9 @@ static enum ds_status init(struct ds_session *s, const struct ds_session_options
 	DS_TRY(ds_act_new(&s->act, s->batch, widest(c), err));
 	DS_TRY(ds_kv_new(&s->kv, &shape, err));
 	DS_TRY(ds_attn_new(&s->attn, s->kern, s->pool, &shape, (uint32_t)c->n_head, err));
-	DS_TRY(ds_linear_new(&s->linear, s->kern, s->pool, widest(c), err));
+	rank = ds_lora_rank_max(s->model->lora, s->model->n_lora);
+	DS_TRY(ds_linear_new(&s->linear, s->kern, s->pool, widest(c) > rank ? widest(c) : rank,
+			     err));
 	DS_TRY(ds_lora_scratch_init(&s->lora, s->model->lora, s->model->n_lora, s->batch, err));
 	s->bytes = sizeof *s + s->mem.used_bytes + other_bytes(s, s->batch) +
 		   ds_kv_bytes(&shape, s->context);

@@ -55,6 +55,7 @@ static const struct {
 	{"deepseek2-v3-mix", COARSE, 6},
 	{"llama-f32+lora-llama", EXACT, 0},
 	{"llama-q4_1+lora-llama-q4_1", COARSE, 0},
+	{"llama-q8_0+lora-wide", COARSE, 0},
 	{"qwen2-f32+lora-qwen2", EXACT, 0},
 	{"gemma3-f32+lora-gemma3", EXACT, 0},
 	{"deepseek2-v3+lora-deepseek2", EXACT, 0},
@@ -384,7 +385,7 @@ int main(void)
 	tcase_set_timeout(tc, 300);
 	tcase_add_loop_test(tc, test_golden, 0, N_CASE);
 	tcase_add_test(tc, test_other_layout);
-	tcase_add_loop_test(tc, test_adapter_same_bytes, 0, 5);
+	tcase_add_loop_test(tc, test_adapter_same_bytes, 0, 6);
 	tcase_add_test(tc, test_adapter_scale);
 	tcase_add_loop_test(tc, test_adapter_refusals, 0,
 			    (int)(sizeof refusals / sizeof *refusals));
