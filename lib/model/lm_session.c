@@ -1,5 +1,6 @@
 /* lm_session.c - sessions: the memory of one sequence, and reading tokens in passes */
 #include <stdlib.h>
+#include <string.h>
 
 #include "model/lm_net.h"
 
@@ -8,13 +9,55 @@
 /* Scratch memory at most: networks far wider than theirs get a smaller batch. */
 #define SCRATCH_BYTES_MAX ((uint64_t)1 << 30)
 
-/* Floats of a token in the buffers of a session. */
-static uint64_t token_floats(const struct ds_lm *lm)
-{
-	const struct ds_lm_config *c = &lm->config;
+/* Floats of a token, and where the session has them. */
+struct buffer {
+	float **at;
+	uint64_t width;
+};
+#define N_BUFFER 10
 
-	return 3 * c->n_embd + c->n_head * c->dim_k + c->n_head_kv * (c->dim_k + c->dim_v) +
-	       2 * c->n_ff + 2 * (uint64_t)lm->rope[0].dims + 2 * (uint64_t)lm->rope[1].dims;
+static void list_buffers(struct ds_session *s, struct buffer list[N_BUFFER])
+{
+	const struct ds_lm_config *c = &s->lm->config;
+	const struct buffer all[N_BUFFER] = {
+		{&s->x, c->n_embd},
+		{&s->q, c->n_head * c->dim_k},
+		{&s->k, c->n_head_kv * c->dim_k},
+		{&s->v, c->n_head_kv * c->dim_v},
+		{&s->gate, c->n_ff},
+		{&s->up, c->n_ff},
+		{&s->branch, c->n_embd},
+		{&s->state, c->n_embd},
+		{&s->rope[DS_LM_ROPE], 2 * (uint64_t)s->lm->rope[DS_LM_ROPE].dims},
+		{&s->rope[DS_LM_ROPE_WINDOW], 2 * (uint64_t)s->lm->rope[DS_LM_ROPE_WINDOW].dims}};
+
+	memcpy(list, all, sizeof all);
+}
+
+static enum ds_status new_buffers(struct ds_session *s, struct ds_err *err)
+{
+	struct buffer list[N_BUFFER];
+
+	list_buffers(s, list);
+	for (size_t i = 0; i < N_BUFFER; i++) {
+		if (!list[i].width)
+			continue;
+		*list[i].at = ds_kern_floats(&s->mem, s->batch * list[i].width);
+		if (!*list[i].at)
+			return ds_fail_nomem(err, s->batch * list[i].width * sizeof(float));
+	}
+	return DS_OK;
+}
+
+static uint64_t token_bytes(struct ds_session *s)
+{
+	struct buffer list[N_BUFFER];
+	uint64_t n = 0;
+
+	list_buffers(s, list);
+	for (size_t i = 0; i < N_BUFFER; i++)
+		n += list[i].width;
+	return n * sizeof(float);
 }
 
 /* Inputs of the widest linear map. */
@@ -54,8 +97,7 @@ static uint64_t other_bytes(const struct ds_session *s, size_t batch)
 static enum ds_status set_sizes(struct ds_session *s, const struct ds_session_options *o,
 				struct ds_err *err)
 {
-	const struct ds_lm *lm = s->lm;
-	uint64_t bytes = token_floats(lm) * sizeof(float) + other_bytes(s, 1);
+	uint64_t bytes = token_bytes(s) + other_bytes(s, 1);
 
 	s->context = o->context ? o->context : s->model->context;
 	if (s->context > s->model->context)
@@ -70,36 +112,6 @@ static enum ds_status set_sizes(struct ds_session *s, const struct ds_session_op
 		s->batch = s->context;
 	while (s->batch > 1 && s->batch * bytes > SCRATCH_BYTES_MAX)
 		s->batch /= 2;
-	return DS_OK;
-}
-
-static float *floats(struct ds_session *s, uint64_t width)
-{
-	return ds_kern_floats(&s->mem, s->batch * width);
-}
-
-static enum ds_status new_buffers(struct ds_session *s, struct ds_err *err)
-{
-	const struct ds_lm *lm = s->lm;
-	const struct ds_lm_config *c = &lm->config;
-
-	s->x = floats(s, c->n_embd);
-	s->q = floats(s, c->n_head * c->dim_k);
-	s->k = floats(s, c->n_head_kv * c->dim_k);
-	s->v = floats(s, c->n_head_kv * c->dim_v);
-	s->gate = floats(s, c->n_ff);
-	s->up = floats(s, c->n_ff);
-	s->branch = floats(s, c->n_embd);
-	s->state = floats(s, c->n_embd);
-	if (!s->x || !s->q || !s->k || !s->v || !s->gate || !s->up || !s->branch || !s->state)
-		return ds_fail_nomem(err, s->batch * token_floats(lm) * sizeof(float));
-	for (size_t i = 0; i < DS_LM_ROPES; i++) {
-		if (!lm->rope[i].dims)
-			continue;
-		s->rope[i] = floats(s, 2 * (uint64_t)lm->rope[i].dims);
-		if (!s->rope[i])
-			return ds_fail_nomem(err, s->batch * token_floats(lm) * sizeof(float));
-	}
 	return DS_OK;
 }
 
