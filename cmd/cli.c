@@ -371,6 +371,13 @@ void cli_progress_steps(struct cli *cli, const char *what, uint64_t done, uint64
 	fflush(stderr);
 }
 
+void cli_progress_erase(void)
+{
+	if (progress_shown)
+		fputs("\r\033[K", stderr);
+	progress_shown = false;
+}
+
 static void stat_add(struct cli *cli, const char *key, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
@@ -455,8 +462,7 @@ static void print_stats(struct cli *cli)
 
 int cli_finish(struct cli *cli)
 {
-	if (progress_shown)
-		fputs("\r\033[K", stderr);
+	cli_progress_erase();
 	if (cli->stats)
 		print_stats(cli);
 	/* what was written with stdio: --help and the like */

@@ -119,6 +119,8 @@ enum ds_status cli_each_input(struct cli *cli,
 void cli_progress(struct cli *cli, const char *what, uint64_t done_bytes, uint64_t total_bytes);
 /* The same where work is counted in steps: "fitting: 12 of 47". */
 void cli_progress_steps(struct cli *cli, const char *what, uint64_t done, uint64_t total);
+/* Erase it before its time: output follows, perhaps on the same terminal. */
+void cli_progress_erase(void);
 
 /* Figures for --stats; seconds, peak_rss_bytes and threads are added by cli_finish(). */
 void cli_stat_u64(struct cli *cli, const char *key, uint64_t value);

@@ -250,6 +250,18 @@ static void check_template(const struct infer *cmd)
 		cli_usage(&cmd->cli, "--template: %s", err.message);
 }
 
+/* Standard input cannot be the document and the prompts. */
+static void check_document(const struct infer *cmd)
+{
+	bool input = !cmd->prompt && cmd->cli.n_operand == 0;
+
+	for (int i = 0; i < cmd->cli.n_operand; i++)
+		input |= strcmp(cmd->cli.operand[i], "-") == 0;
+	if (input && strcmp(cmd->document, "-") == 0)
+		cli_usage(&cmd->cli, "standard input is --document and input");
+	cli_refuse_same(&cmd->cli, cmd->document);
+}
+
 /* Options that contradict the task or each other. */
 static void check_options(struct infer *cmd)
 {
@@ -275,7 +287,7 @@ static void check_options(struct infer *cmd)
 	if (cmd->task == &tasks[CLASSIFY] && cmd->cli.format == CLI_FRAMES)
 		cli_usage(&cmd->cli, "-t classify writes text or jsonl");
 	if (cmd->document)
-		cli_refuse_same(&cmd->cli, cmd->document);
+		check_document(cmd);
 	if (cmd->prompt && !*cmd->prompt && !cmd->document && !cmd->cli.n_operand)
 		cli_usage(&cmd->cli, "-p: the prompt is empty");
 }

@@ -212,6 +212,8 @@ static void show_progress(void *user, uint64_t done, uint64_t all)
 
 	if (done < all)
 		cli_progress_steps(&cmd->cli, "reading tokens", done, all);
+	else
+		cli_progress_erase();
 }
 
 enum ds_status infer_open_reader(struct infer *cmd, struct ds_reader *reader, struct ds_err *err)

@@ -2,8 +2,8 @@
  * ds.h - the public header of libds.a: every room's door
  *
  * Documents flow one way: io -> token -> chunk -> model -> {archive, task} -> find.  The doors' own
- * headers tell shapes, units and errors; nothing in the library prints, exits or keeps global state,
- * but for the list of temporaries that ds_out_unlink_all() removes.
+ * headers tell shapes, units and errors; nothing in the library prints, exits or keeps global
+ * state, but for the list of temporaries that ds_out_unlink_all() removes.
  */
 #ifndef DS_H
 #define DS_H

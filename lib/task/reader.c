@@ -29,8 +29,12 @@ static enum ds_status open_parts(struct ds_reader *r, const struct ds_model *mod
 		DS_TRY(ds_chat_find(&r->chat, r->options.chat, text, n, err));
 	}
 	DS_TRY(ds_encoder_new(&r->enc, r->tok, err));
+	r->held = ds_alloc(r->context, sizeof *r->held);
 	r->logits = ds_alloc(r->vocab, sizeof *r->logits);
-	return r->logits ? DS_OK : ds_fail_nomem(err, r->vocab * sizeof *r->logits);
+	if (!r->held || !r->logits)
+		return ds_fail_nomem(err,
+				     r->context * sizeof *r->held + r->vocab * sizeof *r->logits);
+	return DS_OK;
 }
 
 enum ds_status ds_reader_open(struct ds_reader *r, const struct ds_model *model,
@@ -77,7 +81,6 @@ enum ds_status ds_reader_append(struct ds_reader *r, const uint32_t *id, size_t 
 {
 	enum ds_status st;
 
-	DS_TRY(ds_grow(&r->held, &r->cap_held, r->n_held + n, sizeof *id, err));
 	st = ds_session_read(r->session, id, n, n, err);
 	if (st != DS_OK) {
 		ds_session_truncate(r->session, r->n_held);
@@ -117,7 +120,6 @@ enum ds_status ds_reader_read(struct ds_reader *r, const uint32_t *id, size_t n,
 
 	if (n > r->context)
 		return ds_fail(err, DS_ELIMIT, "%zu tokens, the context holds %zu", n, r->context);
-	DS_TRY(ds_grow(&r->held, &r->cap_held, n, sizeof *id, err));
 	while (same < r->n_held && same + n_want < n && r->held[same] == id[same])
 		same++;
 	ds_reader_truncate(r, same);

@@ -28,8 +28,8 @@ struct ds_reader {
 	size_t vocab, context;
 	struct ds_chat_parts parts; /* of the last turn */
 	struct ds_tokens prompt;    /* its tokens */
-	uint32_t *held;		    /* [n_held] what the session has read */
-	size_t n_held, cap_held;
+	uint32_t *held;		    /* [context] what the session has read: n_held */
+	size_t n_held;
 	float *logits; /* [vocab] */
 	/* totals */
 	uint64_t prompt_tokens, cached_tokens;

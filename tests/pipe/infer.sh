@@ -116,7 +116,7 @@ ok "a full disk: one line" one_line err
 infer -p x -n 4 >&- 2>err && status=0 || status=$?
 ok "a closed output: exit 1" test "$status" = 1
 ok "a closed output: one line" one_line err
-(set +o pipefail; ds-infer -m m/gemma3-mix.gguf -p x -n 900 2>err; echo $? >status) | head -c 1 >/dev/null
+{ ds-infer -m m/gemma3-mix.gguf -p x -n 900 2>err && echo 0 || echo $? >status; } | head -c 1 >/dev/null
 ok "a closed pipe ends quietly" test ! -s err
 ok "as SIGPIPE would" test "$(cat status)" = 141
 ds-chunk a b >frames
