@@ -12,11 +12,14 @@ struct v16 {
 	float f[16];
 };
 
+/* no registers to keep vectors in */
+#define V16_PLAIN
+
 /* gemm tile: rows, panels */
 #define TILE_M 4
 #define TILE_P 1
-/* at most so many rows by more panels */
-#define FEW_M 4
+/* no rows by more panels */
+#define FEW_M 0
 #define FEW_P 1
 
 #define V16_EACH(expr)                                                                             \
