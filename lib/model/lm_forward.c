@@ -107,6 +107,13 @@ static void round_token(const struct ds_lm_step *step, size_t i)
 	ds_act_round(step->s->kern, step->s->act, i);
 }
 
+void ds_lm_round(struct ds_session *s, size_t n)
+{
+	struct ds_lm_step step = {.s = s, .token = round_token, .n = n};
+
+	ds_lm_step_run(&step);
+}
+
 static void post_token(const struct ds_lm_step *step, size_t i)
 {
 	struct ds_session *s = step->s;
@@ -195,9 +202,7 @@ void ds_lm_attention(struct ds_session *s, const struct ds_lm_layer *layer,
 						    .window = layer->window,
 						    .out = ds_act_row(s->act, 0),
 						    .out_stride = c->n_head * c->dim_v});
-	step.token = round_token;
-	step.n = pass->n_out;
-	ds_lm_step_run(&step);
+	ds_lm_round(s, pass->n_out);
 	ds_lm_block_out(s, &layer->out, layer->attn_post_norm, pass);
 }
 

@@ -11,14 +11,6 @@
 
 #include "model/lm_deepseek2.h"
 
-static void run(struct ds_lm_step *step, void (*token)(const struct ds_lm_step *step, size_t i),
-		size_t n)
-{
-	step->token = token;
-	step->n = n;
-	ds_lm_step_run(step);
-}
-
 /* Tokens before the first one that goes on: they leave keys and values only. */
 static size_t skipped(const struct ds_lm_pass *pass)
 {
@@ -120,11 +112,6 @@ static void found_token(const struct ds_lm_step *step, size_t i)
 	}
 }
 
-static void round_token(const struct ds_lm_step *step, size_t i)
-{
-	ds_act_round(step->s->kern, step->s->act, i);
-}
-
 static void begin_heads(struct ds_session *s, size_t n, size_t k)
 {
 	for (size_t h = 0; h < s->lm->config.n_head; h++)
@@ -164,12 +151,12 @@ static void make_queries(struct ds_session *s, struct ds_lm_step *step)
 		return;
 	if (c->mla.q_lora) {
 		ds_act_begin(s->act, pass->n_out, c->mla.q_lora);
-		run(step, q_norm_token, pass->n_out);
+		ds_lm_each(step, pass->n_out, q_norm_token);
 		ds_lm_run(s, &q_b, 1, pass->n_out);
 	}
 	if (c->mla.absorbed)
 		begin_heads(s, pass->n_out, c->mla.nope);
-	run(step, query_token, pass->n_out);
+	ds_lm_each(step, pass->n_out, query_token);
 	if (c->mla.absorbed)
 		map_heads(s, mla->k_b, s->q, c->dim_k);
 }
@@ -182,11 +169,11 @@ static void make_keys(struct ds_session *s, struct ds_lm_step *step)
 
 	if (!c->mla.absorbed)
 		ds_act_begin(s->act, n, c->mla.kv_lora);
-	run(step, latent_token, n);
+	ds_lm_each(step, n, latent_token);
 	if (c->mla.absorbed)
 		return;
 	ds_lm_run(s, &kv_b, 1, n);
-	run(step, open_token, n);
+	ds_lm_each(step, n, open_token);
 }
 
 void ds_lm_mla_attention(struct ds_session *s, const struct ds_lm_layer *layer,
@@ -213,7 +200,7 @@ void ds_lm_mla_attention(struct ds_session *s, const struct ds_lm_layer *layer,
 		call.out = s->extra->mla.found;
 		ds_attn_run(s->attn, &call);
 		begin_heads(s, n, c->mla.kv_lora);
-		run(&step, found_token, n);
+		ds_lm_each(&step, n, found_token);
 		ds_act_begin(s->act, n, c->n_head * c->mla.value);
 		map_heads(s, layer->mla->v_b, ds_act_row(s->act, 0), c->mla.value);
 	} else {
@@ -221,6 +208,6 @@ void ds_lm_mla_attention(struct ds_session *s, const struct ds_lm_layer *layer,
 		call.out = ds_act_row(s->act, 0);
 		ds_attn_run(s->attn, &call);
 	}
-	run(&step, round_token, n);
+	ds_lm_round(s, n);
 	ds_lm_block_out(s, &layer->out, NULL, pass);
 }

@@ -10,14 +10,6 @@
 
 #include "model/lm_deepseek2.h"
 
-static void run(struct ds_lm_step *step, void (*token)(const struct ds_lm_step *step, size_t i),
-		size_t n)
-{
-	step->token = token;
-	step->n = n;
-	ds_lm_step_run(step);
-}
-
 static struct ds_matrix matrix_of(const struct ds_lm_experts *experts, uint32_t expert)
 {
 	struct ds_matrix m = experts->first;
@@ -110,12 +102,12 @@ static void run_expert(struct ds_session *s, struct ds_lm_step *step, uint32_t e
 		return;
 	step->order = m->order + m->start[expert];
 	ds_act_begin(m->in, n, c->n_embd);
-	run(step, gather_token, n);
+	ds_lm_each(step, n, gather_token);
 	ds_linear_run(s->linear, in, 2, m->in);
 	ds_act_begin(m->hidden, n, c->moe.n_ff);
-	run(step, gate_token, n);
+	ds_lm_each(step, n, gate_token);
 	ds_linear_run(s->linear, &out, 1, m->hidden);
-	run(step, scatter_token, n);
+	ds_lm_each(step, n, scatter_token);
 }
 
 /* Item i is an expert of the only token. */
@@ -149,7 +141,7 @@ static void run_token(struct ds_session *s, struct ds_lm_step *step)
 			(struct ds_product){.w = &w[1], .y = m->up + i * ff, .ld = ff};
 	}
 	ds_linear_run(s->linear, m->product, 2 * n_used, s->act);
-	run(step, gate_expert, n_used);
+	ds_lm_each(step, n_used, gate_expert);
 	for (size_t i = 0; i < n_used; i++) {
 		m->slice[i] = matrix_of(&moe->down, m->pick[i].expert);
 		m->product[i] = (struct ds_product){.w = &m->slice[i],
@@ -188,7 +180,7 @@ void ds_lm_moe_feed_forward(struct ds_session *s, const struct ds_lm_layer *laye
 	step.out = ds_lm_stream_out(s, pass);
 	ds_lm_norm(s, step.out, n, layer->ffn_norm);
 	ds_lm_run(s, in, c->moe.n_ff_shared ? 3 : 1, n);
-	run(&step, route_token, n);
+	ds_lm_each(&step, n, route_token);
 	if (n == 1) {
 		run_token(s, &step);
 	} else {
@@ -199,6 +191,6 @@ void ds_lm_moe_feed_forward(struct ds_session *s, const struct ds_lm_layer *laye
 	if (!c->moe.n_ff_shared)
 		return;
 	ds_act_begin(s->act, n, c->moe.n_ff_shared);
-	run(&step, gate_shared, n);
+	ds_lm_each(&step, n, gate_shared);
 	ds_lm_block_out(s, &moe->shared_down, NULL, pass);
 }

@@ -162,6 +162,13 @@ struct ds_lm_step {
 	size_t n;
 };
 void ds_lm_step_run(struct ds_lm_step *step);
+static inline void ds_lm_each(struct ds_lm_step *step, size_t n,
+			      void (*token)(const struct ds_lm_step *step, size_t i))
+{
+	step->token = token;
+	step->n = n;
+	ds_lm_step_run(step);
+}
 
 /* The residual stream of the tokens that go on. */
 float *ds_lm_stream_out(const struct ds_session *s, const struct ds_lm_pass *pass);
@@ -174,6 +181,9 @@ void ds_lm_norm(struct ds_session *s, const float *in, size_t n, const float *ga
  */
 void ds_lm_check(struct ds_session *s, const float *x, size_t n, float limit);
 #define DS_LM_HALF_MAX 65504.0f
+
+/* Round the n rows written to s->act. */
+void ds_lm_round(struct ds_session *s, size_t n);
 
 static inline struct ds_product ds_lm_product(const struct ds_lm_map *map, float *y)
 {

@@ -227,3 +227,7 @@ $ ds-infer -t score -m a/small.gguf --lora-scale 1000 --lora a/lora-llama.gguf f
 !~ ds-infer: --lora-scale: .*
 ! Try 'ds-infer --help'.
 ? 2
+
+Experts and latent attention: one answer whatever the threads and the instruction set
+$ $TOP/scripts/gen-model --lm e deepseek2-v3-mix; for j in 1 2 3; do ds-infer -m e/deepseek2-v3-mix.gguf -j $j -p 'The quick brown fox' -n 20 >e/$j; done; DS_CPU=ref ds-infer -m e/deepseek2-v3-mix.gguf -p 'The quick brown fox' -n 20 >e/ref; cmp e/1 e/2 && cmp e/1 e/3 && cmp e/1 e/ref && test -s e/1 && echo same
+> same
