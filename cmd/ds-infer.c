@@ -11,6 +11,7 @@
 enum {
 	OPT_LINES = CLI_LONG,
 	OPT_TYPE,
+	OPT_POOLING,
 	OPT_DOCUMENT,
 	OPT_SYSTEM,
 	OPT_TEMPLATE,
@@ -41,6 +42,7 @@ static const struct cli_opt options[] = {
 	CLI_OPT_FORMAT,
 	{OPT_LINES, "lines", NULL, "plain input: a text is a line, not a file"},
 	{OPT_TYPE, "type", "TYPE", "values of embeddings: f32, f16 or i8 (default: f32)"},
+	{OPT_POOLING, "pooling", "HOW", "embeddings by language models: mean or last token"},
 	{'p', "prompt", "TEXT", "what is asked, of every document"},
 	{OPT_DOCUMENT, "document", "FILE", "a document that all prompts are about"},
 	{OPT_SYSTEM, "system", "TEXT", "the system message (default: the template's)"},
@@ -84,6 +86,7 @@ static const struct {
 	unsigned tasks;
 } limited[] = {
 	{OPT_TYPE, BIT(EMBED)},
+	{OPT_POOLING, BIT(EMBED)},
 	{'p', BIT(GENERATE) | BIT(CLASSIFY)},
 	{OPT_DOCUMENT, BIT(GENERATE)},
 	{OPT_SYSTEM, TALKING},
@@ -184,6 +187,7 @@ static void on_option(struct cli *cli, int key, const char *arg)
 {
 	static const char *const types[] = {"f32", "f16", "i8", NULL};
 	static const char *const windows[] = {"overlap", "halves", NULL};
+	static const char *const poolings[] = {"mean", "last", NULL};
 	struct infer *cmd = cli->user;
 
 	for (size_t i = 0; i < LIMITED; i++)
@@ -203,6 +207,10 @@ static void on_option(struct cli *cli, int key, const char *arg)
 		break;
 	case OPT_TYPE:
 		cmd->type = (enum ds_vector_type)cli_choice(cli, arg, "--type", types);
+		break;
+	case OPT_POOLING:
+		cmd->pooling =
+			cli_choice(cli, arg, "--pooling", poolings) ? DS_POOL_LAST : DS_POOL_MEAN;
 		break;
 	case 'p':
 		cmd->prompt = arg;
@@ -307,6 +315,8 @@ static enum ds_status open_model(struct infer *cmd, struct ds_err *err)
 	DS_TRY(ds_model_open(&cmd->model, cmd->cli.model, err));
 	for (size_t i = 0; i < cmd->n_lora; i++)
 		DS_TRY(ds_model_lora_add(cmd->model, cmd->lora[i].path, cmd->lora[i].scale, err));
+	if (cmd->pooling != DS_POOL_OTHER)
+		DS_TRY(ds_model_set_pooling(cmd->model, cmd->pooling, err));
 	cli_stat_real(&cmd->cli, "load_ms", 1e3 * (cli_seconds() - start));
 	DS_TRY(ds_pool_new(&cmd->pool, cmd->cli.jobs, err));
 	cli_note(&cmd->cli, "model %s, kernels %s, %u threads", ds_model_describe(cmd->model),
@@ -337,7 +347,8 @@ static const char *kernels(char *text, size_t size)
 
 int main(int argc, char **argv)
 {
-	struct infer cmd = {.out.fd = -1, .out.slot = -1, .lora_scale = 1};
+	struct infer cmd = {
+		.out.fd = -1, .out.slot = -1, .lora_scale = 1, .pooling = DS_POOL_OTHER};
 	char note[40];
 	struct ds_err err;
 

@@ -32,6 +32,7 @@ struct infer {
 	const struct infer_task *task;
 	bool lines;		  /* a text of a plain input is a line */
 	enum ds_vector_type type; /* of embeddings */
+	enum ds_pooling pooling;  /* DS_POOL_OTHER: as the model's file says */
 	/* of language models */
 	struct infer_lora lora[DS_LORA_MAX];
 	size_t n_lora;

@@ -44,6 +44,7 @@ struct embed {
 	size_t n_queue, cap_queue, n_texts;
 	double flushed; /* time of the batch before */
 	struct ds_buf bytes;
+	size_t texts_max;      /* of a batch */
 	struct ds_part *texts; /* [BATCH_TEXTS] */
 	float *vectors;	       /* [BATCH_TEXTS][dims] */
 	void *values;	       /* [dims] one vector as it is written */
@@ -153,6 +154,17 @@ static enum ds_status write_frame(struct embed *in, struct pending *p, struct ds
 	}
 }
 
+/* What is embedded of a chunk: with --lines the line without its end. */
+static struct ds_part text_of(const struct embed *in, const struct pending *p)
+{
+	const uint8_t *bytes = in->bytes.data + p->at;
+	size_t n = p->len;
+
+	if (in->cmd->lines && p->chunk.boundary == DS_CUT_LINE && n && bytes[n - 1] == '\n')
+		n--;
+	return (struct ds_part){bytes, n};
+}
+
 /* Embed the chunks of the batch and write it. */
 static enum ds_status flush(struct embed *in, struct ds_err *err)
 {
@@ -161,8 +173,7 @@ static enum ds_status flush(struct embed *in, struct ds_err *err)
 
 	for (size_t i = 0; i < in->n_queue; i++)
 		if (in->queue[i].type == DS_FRAME_CHUNK)
-			in->texts[text++] = (struct ds_part){in->bytes.data + in->queue[i].at,
-							     in->queue[i].len};
+			in->texts[text++] = text_of(in, &in->queue[i]);
 	DS_TRY(ds_embed(in->emb, in->texts, text, in->vectors, err));
 	in->n_embedded += text;
 	text = 0;
@@ -189,7 +200,7 @@ static enum ds_status queue(struct embed *in, struct pending p, const void *byte
 	DS_TRY(ds_buf_append(&in->bytes, bytes, n, err));
 	in->queue[in->n_queue++] = p;
 	in->n_texts += p.type == DS_FRAME_CHUNK;
-	if (in->n_texts == BATCH_TEXTS || in->bytes.len >= BATCH_BYTES ||
+	if (in->n_texts == in->texts_max || in->bytes.len >= BATCH_BYTES ||
 	    (in->n_texts && cli_seconds() - in->flushed > BATCH_SECONDS))
 		return flush(in, err);
 	return DS_OK;
@@ -346,6 +357,8 @@ static enum ds_status open_embed(struct embed *in, struct ds_err *err)
 	uint32_t dims = ds_model_dims(in->cmd->model);
 
 	DS_TRY(ds_embedder_new(&in->emb, in->cmd->model, in->cmd->pool, err));
+	/* a language model takes text after text: nothing is won by waiting */
+	in->texts_max = ds_model_is_lm(in->cmd->model) ? 1 : BATCH_TEXTS;
 	in->texts = ds_alloc(BATCH_TEXTS, sizeof *in->texts);
 	in->vectors = ds_alloc((size_t)BATCH_TEXTS * dims, sizeof *in->vectors);
 	in->values = ds_alloc(dims, sizeof(float));

@@ -22,6 +22,7 @@ struct ds_model {
 	struct ds_safetensors st; /* the folder's */
 	char *path;
 	uint64_t id;
+	enum ds_pooling pooling;
 	uint32_t dims, context; /* context: UINT32_MAX without limit */
 	char describe[200];
 	struct ds_lora *lora; /* [n_lora] adapters of a language model */

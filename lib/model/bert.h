@@ -10,8 +10,6 @@
 #include "kern/linear.h"
 #include "model/arch.h"
 
-enum ds_pooling { DS_POOL_MEAN, DS_POOL_CLS };
-
 struct ds_bert_config {
 	uint64_t n_layer, n_embd, n_head, n_ff, n_vocab, n_context, n_type;
 	float eps; /* of the layer norms */

@@ -137,12 +137,16 @@ extern const struct ds_lm_arch ds_lm_llama, ds_lm_qwen2, ds_lm_gemma3, ds_lm_dee
 /* What all have in common. */
 enum ds_status ds_lm_open(struct ds_model *model, struct ds_weights *weights, struct ds_err *err);
 void ds_lm_close(void *net);
+/* lm_embed.c; pooling as the file says, DS_POOL_OTHER when it is none of ours */
+enum ds_status ds_lm_pooling(const struct ds_model *model, enum ds_pooling *pooling_ret,
+			     struct ds_err *err);
+void ds_lm_embed_free(void *scratch);
 enum ds_status ds_lm_embed(struct ds_embedder *emb, const struct ds_part *texts, size_t n,
 			   float *out, struct ds_err *err);
 #define DS_LM_ARCH(architecture)                                                                   \
 	{                                                                                          \
 		.name = architecture, .open_gguf = ds_lm_open, .close = ds_lm_close,               \
-		.embed = ds_lm_embed                                                               \
+		.embed = ds_lm_embed, .free_scratch = ds_lm_embed_free                             \
 	}
 
 /* Blocks. */

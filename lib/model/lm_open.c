@@ -237,6 +237,7 @@ enum ds_status ds_lm_open(struct ds_model *model, struct ds_weights *weights, st
 		DS_TRY(arch->config(&keys, &lm->config, err));
 	if (!lm->config.moe.route.n_expert)
 		DS_TRY(ds_lm_key_refuse(&keys, "expert_count", err));
+	DS_TRY(ds_lm_pooling(model, &model->pooling, err));
 	digest_settings(model, weights);
 	st = load(&l, arch);
 	free(l.taken);
@@ -257,16 +258,6 @@ void ds_lm_close(void *net)
 
 	ds_arena_fini(&lm->mem);
 	free(lm);
-}
-
-enum ds_status ds_lm_embed(struct ds_embedder *emb, const struct ds_part *texts, size_t n,
-			   float *out, struct ds_err *err)
-{
-	(void)texts;
-	(void)n;
-	(void)out;
-	return ds_fail_at(err, DS_EUNSUPPORTED, emb->model->path, DS_NO_OFFSET,
-			  "a language model (%s) gives no embeddings", emb->model->arch->name);
 }
 
 static enum ds_status load_layer(struct ds_lm_loader *l, struct ds_lm_layer *layer)

@@ -14,9 +14,9 @@
 #include "model/bert.h"
 #include "model/lm_net.h"
 
-static const struct ds_arch *const archs[] = {&ds_arch_static, &ds_arch_bert, &ds_lm_llama.arch,
-					      &ds_lm_qwen2.arch, &ds_lm_gemma3.arch,
-					      &ds_lm_deepseek2.arch};
+static const struct ds_arch *const archs[] = {&ds_arch_static,	  &ds_arch_bert,
+					      &ds_lm_llama.arch,  &ds_lm_qwen2.arch,
+					      &ds_lm_gemma3.arch, &ds_lm_deepseek2.arch};
 #define N_ARCH (sizeof archs / sizeof *archs)
 
 static enum ds_status find_arch(struct ds_model *model, struct ds_str name, struct ds_err *err)
@@ -30,7 +30,7 @@ static enum ds_status find_arch(struct ds_model *model, struct ds_str name, stru
 			return DS_OK;
 		}
 		len += (size_t)snprintf(known + len, sizeof known - len, "%s%s",
-					i == 0	     ? ""
+					i == 0		 ? ""
 					: i + 1 < N_ARCH ? ", "
 							 : " or ",
 					archs[i]->name);
@@ -150,6 +150,20 @@ void ds_model_close(struct ds_model *model)
 	ds_safetensors_close(&model->st);
 	free(model->path);
 	free(model);
+}
+
+enum ds_status ds_model_set_pooling(struct ds_model *model, enum ds_pooling pooling,
+				    struct ds_err *err)
+{
+	uint64_t salt = (uint64_t)pooling + 1;
+
+	if (!ds_model_is_lm(model))
+		return ds_fail_at(err, DS_EINVAL, model->path, DS_NO_OFFSET,
+				  "the pooling of architecture %s is fixed", model->arch->name);
+	if (pooling != model->pooling)
+		model->id = XXH3_64bits_withSeed(&salt, sizeof salt, model->id);
+	model->pooling = pooling;
+	return DS_OK;
 }
 
 const struct ds_tokenizer *ds_model_tokenizer(const struct ds_model *model)

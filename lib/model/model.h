@@ -15,6 +15,9 @@
 struct ds_model;
 struct ds_embedder;
 
+/* What becomes of the final states of a text's tokens: their mean, or one of them. */
+enum ds_pooling { DS_POOL_MEAN, DS_POOL_CLS, DS_POOL_LAST, DS_POOL_OTHER };
+
 /* path: a GGUF file (architectures static, bert, llama, qwen2, gemma3) or an HF folder (bert);
  * NULL: the built-in model. */
 enum ds_status ds_model_open(struct ds_model **model_ret, const char *path, struct ds_err *err);
@@ -28,6 +31,13 @@ const char *ds_model_describe(const struct ds_model *model); /* one line for peo
 const char *ds_model_kernels(const struct ds_model *model);  /* name of the kernel table */
 uint32_t ds_model_dims(const struct ds_model *model);	     /* of an embedding */
 uint32_t ds_model_context(const struct ds_model *model);     /* tokens; UINT32_MAX: no limit */
+
+/*
+ * Pool otherwise than the file says, before embedding: a language model by mean or last token.
+ * DS_EINVAL for other models.  The fingerprint changes with it: such embeddings do not compare.
+ */
+enum ds_status ds_model_set_pooling(struct ds_model *model, enum ds_pooling pooling,
+				    struct ds_err *err);
 
 /* Embedding texts: scratch memory for one caller; pool may be NULL. */
 enum ds_status ds_embedder_new(struct ds_embedder **emb_ret, const struct ds_model *model,
