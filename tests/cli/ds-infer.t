@@ -107,6 +107,22 @@ $ ds-infer -t embed -m m/bad-folder-json </dev/null
 !~ ds-infer: m/bad-folder-json/config.json: byte \d+: not JSON: .*
 ? 1
 
+Language models: pooling
+$ python3 $TOP/scripts/gen-model --lm l llama-mix
+$ ds-infer -t embed -m l/llama-mix.gguf --lines --format text >mean
+< the fox
+< jumps
+$ printf 'the fox' | ds-infer -t embed -m l/llama-mix.gguf --format text >one && head -n 1 mean | cmp - one
+$ printf 'the fox' | ds-infer -t embed -m l/llama-mix.gguf --pooling last --format text | cmp -s - one
+? 1
+$ ds-infer -t embed -m l/llama-mix.gguf --pooling cls
+! ds-infer: --pooling: 'cls' is none of: mean, last
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -t embed -m m/bert-F32.gguf --pooling mean </dev/null
+! ds-infer: m/bert-F32.gguf: the pooling of architecture bert is fixed
+? 1
+
 Inputs: the others are done, the exit status tells
 $ printf 'the cat' >good; ds-infer -t embed --format jsonl good missing good | cut -c 1-20
 > {"doc":"good","start
