@@ -166,13 +166,14 @@ static enum ds_status read_rope(const struct ds_lm_keys *keys, struct ds_lm_conf
 static enum ds_status read_norm(const struct ds_lm_keys *keys, struct ds_lm_config *c,
 				struct ds_err *err)
 {
+	char name[KEY_BYTES];
 	double eps;
 
-	DS_TRY(ds_lm_key_f64_or(keys, "attention.layer_norm_rms_epsilon", -1, &eps, err));
+	find(keys, "attention.layer_norm_rms_epsilon", name);
+	DS_TRY(ds_gguf_f64(keys->gguf, name, &eps, err));
 	if (!(eps >= 0 && eps <= 1))
 		return ds_fail_at(err, DS_EFORMAT, keys->gguf->path, DS_NO_OFFSET,
-				  "%s.attention.layer_norm_rms_epsilon is %s, 0..1 expected",
-				  keys->arch, eps == -1 ? "missing" : "out of range");
+				  "%s is %g, 0..1 expected", name, eps);
 	c->eps = (float)eps;
 	return DS_OK;
 }

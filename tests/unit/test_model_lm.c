@@ -321,7 +321,7 @@ static const struct {
 	{"rope-dim", DS_EFORMAT, "rotary positions of 7 values"},
 	{"rope-base", DS_EFORMAT, "rotary base nan"},
 	{"rope-scaling", DS_EUNSUPPORTED, "llama.rope.scaling.type is longrope"},
-	{"eps", DS_EFORMAT, "llama.attention.layer_norm_rms_epsilon"},
+	{"eps", DS_EFORMAT, "llama.attention.layer_norm_rms_epsilon is -1, 0..1 expected"},
 	{"no-eps", DS_EFORMAT, "llama.attention.layer_norm_rms_epsilon is missing"},
 	{"no-heads", DS_EFORMAT, "key llama.attention.head_count is missing"},
 	{"nan", DS_EFORMAT, "tensor blk.0.ffn_norm.weight holds NaN"},
