@@ -40,8 +40,9 @@ static enum ds_status read_mla(const struct ds_lm_keys *keys, struct ds_lm_confi
 		dim = c->dim_k;
 		value = c->dim_v;
 	}
-	DS_TRY(ds_lm_key_range(keys, "attention.key_length_mla", dim, c->rope.dims + 1,
-			       DS_LM_DIM_MAX, err));
+	DS_TRY(ds_lm_key_range(keys,
+			       m->absorbed ? "attention.key_length_mla" : "attention.key_length",
+			       dim, c->rope.dims + 1, DS_LM_DIM_MAX, err));
 	DS_TRY(ds_lm_key_range(keys, "attention.value_length_mla", value, 1, DS_LM_DIM_MAX, err));
 	m->nope = dim - c->rope.dims;
 	m->value = value;
