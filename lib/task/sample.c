@@ -283,14 +283,8 @@ static enum ds_status check_max(float max, struct ds_err *err)
 static enum ds_status choose_greatest(const struct ds_sampler *s, const float *logits,
 				      uint32_t *id_ret, struct ds_err *err)
 {
-	float max = greatest(logits, s->vocab);
-	uint32_t id = 0;
-
-	DS_TRY(check_max(max, err));
-	while (logits[id] != max)
-		id++;
-	*id_ret = id;
-	return DS_OK;
+	*id_ret = (uint32_t)s->kern->argmax(logits, s->vocab);
+	return check_max(logits[*id_ret], err);
 }
 
 enum ds_status ds_sampler_choose(struct ds_sampler *s, float *logits, uint32_t *id_ret,

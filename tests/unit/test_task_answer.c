@@ -52,7 +52,7 @@ static enum ds_status take(void *user, const uint8_t *bytes, size_t n, struct ds
 START_TEST(test_pieces)
 {
 	const char *text = cases[_i].text;
-	size_t n = strlen(text), n_stop = 0, ways = n > 14 ? 1 << 14 : (size_t)1 << n;
+	size_t n = strlen(text), n_stop = 0, ways = n > 10 ? 1 << 10 : (size_t)1 << n;
 	struct ds_part stop[3];
 	struct sink sink = {0};
 	struct ds_answer a = {.stop = stop, .take = take, .user = &sink};
@@ -70,7 +70,7 @@ START_TEST(test_pieces)
 
 		sink.buf.len = 0;
 		for (size_t i = 0; i < n; i++)
-			if (i == n - 1 || way >> (i % 14) & 1) {
+			if (i == n - 1 || way >> (i % 10) & 1) {
 				ck_assert_int_eq(
 					ds_answer_push(&a, text + from, i + 1 - from, &err), DS_OK);
 				from = i + 1;
@@ -78,7 +78,8 @@ START_TEST(test_pieces)
 		ck_assert_int_eq(a.stopped, cases[_i].stopped);
 		ck_assert_int_eq(ds_answer_end(&a, &err), DS_OK);
 		ck_assert_uint_eq(sink.buf.len, strlen(cases[_i].want));
-		ck_assert_mem_eq(sink.buf.data, cases[_i].want, sink.buf.len);
+		ck_assert(sink.buf.len == 0 ||
+			  memcmp(sink.buf.data, cases[_i].want, sink.buf.len) == 0);
 	}
 	ds_answer_fini(&a);
 	ds_buf_fini(&sink.buf);
