@@ -18,8 +18,8 @@
 #include "gguf/types.h"
 #include "kern/linear.h"
 
-enum { PEAK_STEPS = 40 << 20, PEAK_REPEATS = 40, REPEATS = 5, ROWS = 1536, TOKENS = 512 };
-#define READ_BYTES ((size_t)1 << 30)
+enum { PEAK_STEPS = 4 << 20, PEAK_REPEATS = 200, REPEATS = 9, ROWS = 1536, TOKENS = 512 };
+#define READ_BYTES ((size_t)256 << 20)
 #define MATVEC_BYTES ((size_t)1 << 28)
 
 static double seconds(void)
