@@ -94,10 +94,10 @@ check-models: tests $(models)
 .PHONY: check-asan check-ubsan check-valgrind
 check-asan:
 	@$(MAKE) --no-print-directory BUILD=build-asan check \
-		EXTRA_CFLAGS='-O1 -fsanitize=address -fno-omit-frame-pointer'
+		EXTRA_CFLAGS='-O1 -DDS_KERN_ROLLED -fsanitize=address -fno-omit-frame-pointer'
 check-ubsan:
 	@$(MAKE) --no-print-directory BUILD=build-ubsan check \
-		EXTRA_CFLAGS='-O1 -fsanitize=undefined -fno-sanitize-recover=all'
+		EXTRA_CFLAGS='-O1 -DDS_KERN_ROLLED -fsanitize=undefined -fno-sanitize-recover=all'
 check-valgrind: tests
 	@BUILD=$(BUILD) tests/run --valgrind
 

@@ -13,7 +13,9 @@ struct v16 {
 };
 
 /* no registers to keep vectors in */
-#define V16_PLAIN
+#ifndef DS_KERN_ROLLED
+#define DS_KERN_ROLLED
+#endif
 
 /* gemm tile: rows, panels */
 #define TILE_M 4
