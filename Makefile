@@ -47,14 +47,9 @@ all: $(tools)
 %_avx512.o: ISA = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mbmi2
 %_vnni.o: ISA = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c -mbmi2
 
-# Unrolled over whole groups of tokens, these take minutes to compile with checks in every access;
-# guard pages in test_kern_linear do for them.
-$(BUILD)/lib/kern/linear_avx2.o $(BUILD)/lib/kern/linear_avx512.o $(BUILD)/lib/kern/linear_vnni.o: \
-	UNCHECKED = -fno-sanitize=all
-
 $(BUILD)/%.o: %.c config.mk
 	@mkdir -p $(@D)
-	$(CC) $(FLAGS) $(ISA) $(UNCHECKED) -c -o $@ $<
+	$(CC) $(FLAGS) $(ISA) -c -o $@ $<
 
 $(cmd_lib): $(cmd_obj)
 $(lib): $(lib_obj)
