@@ -6,7 +6,9 @@
  *
  *	keys [64 / 16][dim_k][16 tokens]	values [dim_v / 16][64 tokens][16]
  *
- * Slots not yet written are zero.
+ * Slots not yet written are zero.  With shape.recent, full pages are rounded to int8 (attn8.h) and
+ * only the last ones are kept as f16 besides: a token attends exactly to its own page and, rounded,
+ * to those before.
  */
 #ifndef DS_KV_KV_H
 #define DS_KV_KV_H
@@ -16,6 +18,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "kern/attn8.h"
 #include "kern/kern.h"
 
 #define DS_KV_PAGE 64 /* tokens */
@@ -25,6 +28,7 @@ struct ds_kv_shape {
 	uint32_t n_layer, n_head; /* KV heads */
 	uint32_t dim_k, dim_v;	  /* of a head; multiples of 16 */
 	uint32_t n_context;	  /* tokens at most */
+	uint32_t recent;	  /* 0: all pages stay f16; else so many of the last, at least 2 */
 };
 
 struct ds_kv;
@@ -43,9 +47,23 @@ enum ds_status ds_kv_reserve(struct ds_kv *kv, size_t n, struct ds_err *err);
  * positions may be put by different threads. */
 void ds_kv_put(struct ds_kv *kv, const struct ds_kern *kern, uint32_t layer, size_t pos,
 	       const float *keys, const float *values);
-/* The keys of a page, then its values. */
+/* The keys of a page, then its values; with shape.recent one of the last pages. */
 const uint16_t *ds_kv_page(const struct ds_kv *kv, uint32_t layer, uint32_t head, size_t page);
-/* Forget what lies at and after token n. */
-void ds_kv_truncate(struct ds_kv *kv, size_t n);
+/* Round a full page, one of the recent; before a later token attends to it.  Different pages,
+ * heads or layers may be done by different threads. */
+void ds_kv_seal(struct ds_kv *kv, const struct ds_kern *kern, uint32_t layer, uint32_t head,
+		size_t page);
+/* A rounded page. */
+struct ds_page8 ds_kv_page8(const struct ds_kv *kv, uint32_t layer, uint32_t head, size_t page);
+/* The mean key and mean value of a rounded page: [dim_k], [dim_v].  Those of the pages of an
+ * aligned group of 8 follow each other. */
+const float *ds_kv_k_mean(const struct ds_kv *kv, uint32_t layer, uint32_t head, size_t page);
+const float *ds_kv_v_mean(const struct ds_kv *kv, uint32_t layer, uint32_t head, size_t page);
+/*
+ * Forget what lies at and after token n.  Returns how many tokens are left: n, or with
+ * shape.recent fewer, a multiple of 64, when the f16 page that n lies in is gone: the tokens
+ * between must be put again.
+ */
+size_t ds_kv_truncate(struct ds_kv *kv, size_t n);
 
 #endif

@@ -1,0 +1,59 @@
+/*
+ * policy.h - attention policies: which earlier keys a query attends to
+ *
+ * A policy only chooses.  Queries are taken in tiles of one head: aligned pieces of a page of
+ * positions (64, 16 or 1 of them).  For each tile a policy lists blocks of 16 keys that lie before
+ * the tile's page; the tokens of that page itself, up to each query, are always seen, exactly.  One
+ * function (rounded.c) attends to the lists.  The choice for a query may depend on keys and queries
+ * at or before it, never on how the sequence was split into calls.
+ *
+ * See ds-attention(7) for what each policy does, costs, and when it fails.
+ */
+#ifndef DS_ATTN_POLICY_H
+#define DS_ATTN_POLICY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum ds_attn_kind {
+	DS_ATTN_DENSE, /* all keys, int8: the default */
+	DS_ATTN_EXACT, /* all keys, f32 over f16 pages */
+	DS_ATTN_WINDOW,
+	DS_ATTN_STREAM,
+	DS_ATTN_KEYS,
+	DS_ATTN_HYBRID,
+	DS_ATTN_HYBRID_SUM,
+	DS_ATTN_TOPK,
+	DS_ATTN_VSA,
+	DS_ATTN_LSH,
+	DS_ATTN_MASS,
+	DS_ATTN_AUTO,
+	DS_ATTN_KINDS
+};
+
+#define DS_ATTN_PARAMS 4
+
+struct ds_attn_policy {
+	enum ds_attn_kind kind;
+	double param[DS_ATTN_PARAMS]; /* in the order of its text form, defaults filled in */
+	uint32_t break_even;	      /* sequences up to so many tokens are read densely */
+	double require_mass;	      /* audited mass below it is a failure; 0: none */
+};
+
+/* "dense", "window:2048", "keys:512,32", "mass:0.2" ...; DS_EINVAL tells what was expected. */
+enum ds_status ds_attn_policy_parse(struct ds_attn_policy *policy_ret, const char *text,
+				    struct ds_err *err);
+/* The text form, all parameters written. */
+void ds_attn_policy_text(const struct ds_attn_policy *policy, char *text, size_t size);
+
+/* Blocks of 16 keys, ascending. */
+struct ds_block_list {
+	size_t n;
+	uint32_t *block;  /* block b: positions 16 b .. 16 b + 15 */
+	uint16_t *tokens; /* bit t: its token t is seen; or NULL: all are */
+};
+
+#endif

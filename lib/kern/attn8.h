@@ -1,0 +1,134 @@
+/*
+ * attn8.h - attention of rounded queries over rounded keys and values
+ *
+ * A row is one query of one head, times scale / ln 2.  Keys and values lie in blocks of 16 tokens,
+ * four to a page of 64; keys less the mean key of their page.  Everything is rounded to int8 once:
+ *
+ *	a = round to even (x * (127 / max |x|)),  s = max |x| / 127	(0 where max < 2^-100)
+ *
+ * with one s for a row, one for the residual of each key and one for each value.  The blocks that a
+ * row attends to are taken in the order of the list, up to four at a time (a unit), and with I the
+ * exact inner product of a row and a key,
+ *
+ *	score = fma(I ks, qs, mean)		mean = row times mean key, in f32 (kern.h: gemm)
+ *
+ * -FLT_MAX for keys that the row does not see.  With u the greatest score of a unit (at least
+ * -FLT_MAX / 2), vmax the greatest value scale, e = 2^(score - u) by the polynomial of attn8.inc:
+ *
+ *	Z = sum of round(e 2^20),  b = round(e w), w = vs (255 / vmax),  Y = sum of b v
+ *
+ * Z and Y are exact integers.  A row has a maximum, a sum and values; a unit makes of them
+ *
+ *	max' = greater of max and u,  keep = 2^(max - max'),  f = 2^(u - max')
+ *	sum = fma(Z 2^-20, f, sum keep),  value = fma(Y, f (vmax / 255), value keep)
+ *
+ * (every product rounded once).  So nothing depends on how many rows are taken together.
+ */
+#ifndef DS_KERN_ATTN8_H
+#define DS_KERN_ATTN8_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define DS_ATTN8_BLOCK 16 /* tokens */
+#define DS_ATTN8_UNIT 4	  /* blocks */
+#define DS_ATTN8_PAGE 64  /* tokens */
+#define DS_ATTN8_ROWS 64  /* rows of a call at most */
+#define DS_ATTN8_DIM_MAX 1024
+
+/* A page of one layer and KV head, rounded.  All of it in one piece of memory. */
+struct ds_page8 {
+	int8_t *k;	 /* [4 blocks][dim_k / 4][16 tokens][4] */
+	int8_t *v;	 /* [16 fours of tokens][dim_v][4 tokens] */
+	float *k_scale;	 /* [64] */
+	int32_t *k_zero; /* [64]: -128 times the sum of the key's values */
+	float *v_scale;	 /* [64] */
+};
+
+/* Bytes of a page; a multiple of 64. */
+static inline size_t ds_page8_bytes(size_t dim_k, size_t dim_v)
+{
+	return DS_ATTN8_PAGE * (dim_k + dim_v + 12);
+}
+
+static inline struct ds_page8 ds_page8_at(void *memory, size_t dim_k, size_t dim_v)
+{
+	int8_t *k = (int8_t *)memory, *v = k + DS_ATTN8_PAGE * dim_k;
+	float *scale = (float *)(void *)(v + DS_ATTN8_PAGE * dim_v);
+
+	return (struct ds_page8){.k = k,
+				 .v = v,
+				 .k_scale = scale,
+				 .k_zero = (int32_t *)(void *)(scale + DS_ATTN8_PAGE),
+				 .v_scale = scale + (size_t)2 * DS_ATTN8_PAGE};
+}
+
+/* A full page of halves as in kv.h: keys [4][dim_k][16], values [dim_v / 16][64][16]. */
+struct ds_page8_seal {
+	const uint16_t *half;
+	size_t dim_k, dim_v;
+	struct ds_page8 page;
+	float *k_mean; /* [dim_k] */
+	float *v_mean; /* [dim_v] */
+};
+
+struct ds_attn8_block {
+	const int8_t *k;       /* [dim_k / 4][16][4] */
+	const int8_t *v;       /* [4][dim_v][4] */
+	const float *k_scale;  /* [16] */
+	const int32_t *k_zero; /* [16] */
+	const float *v_scale;  /* [16] */
+	const float *mean;     /* [ld]: of the rows */
+	int32_t pos;	       /* of the first token */
+	uint16_t tokens;       /* bit t: token t is seen (by all rows that see its position) */
+};
+
+/*
+ * Some rows.  What lies behind n in arrays of ld is zero for q_scale (then the results there mean
+ * nothing), and may be anything else.
+ */
+struct ds_attn8_rows {
+	size_t n, ld; /* ld: a multiple of 16 up to 64, at least n */
+	size_t dim_k, dim_v;
+	uint8_t *q;	/* [dim_k / 4][ld][4]: a + 128 */
+	float *q_scale; /* [ld] */
+	float *q_float; /* [ld / 16][dim_k][16]: unrounded, a panel of gemm */
+	/* a row sees positions from first on; NULL: all */
+	const int32_t *first; /* [ld] */
+	float *max, *sum;     /* [ld] */
+	float *value;	      /* [dim_v][ld] */
+};
+
+struct ds_attn8_kern {
+	void (*seal)(const struct ds_page8_seal *s);
+	/* Rows from x [n][dim_k], stride floats apart, times factor: q, q_scale and q_float. */
+	void (*round)(const struct ds_attn8_rows *rows, const float *x, size_t stride,
+		      float factor);
+	/*
+	 * Attend to n blocks.  Starts from max, sum and value as they are (at first -FLT_MAX, 0,
+	 * 0). scratch: DS_ATTN8_SCRATCH bytes, aligned to 64.
+	 */
+	void (*attend)(const struct ds_attn8_rows *rows, const struct ds_attn8_block *block,
+		       size_t n, void *scratch);
+	/*
+	 * Scores of the rows with the keys of n blocks: out [n][16][ld], as above, those not seen
+	 * -FLT_MAX.
+	 */
+	void (*score)(const struct ds_attn8_rows *rows, const struct ds_attn8_block *block,
+		      size_t n, float *out, void *scratch);
+	/*
+	 * The softmax mass of blocks: out [n][ld] = sum over the block's keys of 2^(score - max) of
+	 * the row, in units of 2^-20 (exact sums of rounded powers), given scores as score() makes
+	 * them and each row's max.
+	 */
+	void (*mass)(const struct ds_attn8_rows *rows, const float *score, size_t n, float *out);
+};
+
+/* Scores, weights and sums of a unit; room for the widest heads. */
+#define DS_ATTN8_SCRATCH                                                                           \
+	((size_t)DS_ATTN8_UNIT * DS_ATTN8_BLOCK * DS_ATTN8_ROWS * (sizeof(float) + 2) +            \
+	 (size_t)DS_ATTN8_UNIT * DS_ATTN8_BLOCK * DS_ATTN8_DIM_MAX * 4 + 4096)
+
+extern const struct ds_attn8_kern ds_attn8_ref, ds_attn8_avx2, ds_attn8_avx512, ds_attn8_vnni;
+
+#endif
