@@ -175,14 +175,15 @@ static void clear_slots(uint16_t *page, const struct ds_kv_shape *shape, size_t 
 		       (DS_KV_PAGE - slot) * lanes * sizeof *v);
 }
 
-void ds_kv_truncate(struct ds_kv *kv, size_t n)
+size_t ds_kv_truncate(struct ds_kv *kv, size_t n)
 {
 	if (pages_of(n) > kv->n_page)
-		return;
+		return n;
 	kv->n_page = pages_of(n);
 	if (n % DS_KV_PAGE == 0)
-		return;
+		return n;
 	for (uint32_t l = 0; l < kv->shape.n_layer; l++)
 		for (uint32_t h = 0; h < kv->shape.n_head; h++)
 			clear_slots(page_at(kv, l, h, n / DS_KV_PAGE), &kv->shape, n % DS_KV_PAGE);
+	return n;
 }
