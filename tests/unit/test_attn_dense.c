@@ -74,7 +74,7 @@ static void attend(const struct sequence *seq, const struct ds_kern *kern, unsig
 		   size_t step, float *out)
 {
 	const struct shape *s = &seq->s;
-	struct ds_kv_shape shape = {LAYERS, s->n_kv, s->dim_k, s->dim_v, (uint32_t)s->n};
+	struct ds_kv_shape shape = {LAYERS, s->n_kv, s->dim_k, s->dim_v, (uint32_t)s->n, 0};
 	struct ds_pool *pool = NULL;
 	struct ds_kv *kv;
 	struct ds_attn *attn;
@@ -212,7 +212,7 @@ START_TEST(test_after_truncation)
 {
 	struct sequence seq = make(_i);
 	const struct shape *s = &seq.s;
-	struct ds_kv_shape shape = {LAYERS, s->n_kv, s->dim_k, s->dim_v, (uint32_t)s->n};
+	struct ds_kv_shape shape = {LAYERS, s->n_kv, s->dim_k, s->dim_v, (uint32_t)s->n, 0};
 	size_t k = s->n_kv * s->dim_k, v = s->n_kv * s->dim_v, keep = s->n / 3;
 	struct ds_attn_call call = {.layer = LAYER, .n = 1, .n_head = s->n_head};
 	float *want = malloc(out_size(s) * sizeof *want), *bad = malloc((k + v) * sizeof *bad);
@@ -255,7 +255,7 @@ END_TEST
 
 START_TEST(test_memory_out)
 {
-	struct ds_kv_shape shape = {2, 2, 64, 64, 1000};
+	struct ds_kv_shape shape = {2, 2, 64, 64, 1000, 0};
 	struct ds_pool *pool;
 	struct ds_attn *attn;
 	enum ds_status st = DS_ENOMEM;

@@ -103,13 +103,13 @@ END_TEST
 
 START_TEST(test_limits)
 {
-	static const struct ds_kv_shape odd[] = {{1, 1, 40, 32, 10},
-						 {1, 1, 32, 8, 10},
-						 {1, 1, 0, 32, 10},
-						 {1, 1, 1040, 16, 10},
-						 {1, 1, 16, 2048, 10}};
+	static const struct ds_kv_shape odd[] = {{1, 1, 40, 32, 10, 0},
+						 {1, 1, 32, 8, 10, 0},
+						 {1, 1, 0, 32, 10, 0},
+						 {1, 1, 1040, 16, 10, 0},
+						 {1, 1, 16, 2048, 10, 0}};
 	static const struct ds_kv_shape none[] = {
-		{0, 1, 16, 16, 10}, {1, 0, 16, 16, 10}, {1, 1, 16, 16, 0}};
+		{0, 1, 16, 16, 10, 0}, {1, 0, 16, 16, 10, 0}, {1, 1, 16, 16, 0, 0}};
 	struct ds_kv_shape huge = {UINT32_MAX, UINT32_MAX, 1024, 1024, UINT32_MAX};
 	struct ds_kv *kv;
 	struct ds_err err;
