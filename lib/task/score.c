@@ -1,4 +1,4 @@
-/* score.c - log-probabilities of tokens, a few rows of logits at a time */
+/* score.c - log-probabilities of a text's tokens, window by window */
 #include "task/score.h"
 
 #include <math.h>
@@ -6,54 +6,17 @@
 #include <string.h>
 
 #include "base/elementary.h"
-#include "kern/kern.h"
+#include "task/predict.h"
 
 #define LN2 0.69314718055994530942
-/* Logits of so many tokens or bytes at once: enough for a matrix product to be worth it. */
-#define ROWS_MAX 64
-#define ROWS_MIN 16
-#define ROWS_BYTES ((size_t)16 << 20)
 
 struct scoring {
 	struct ds_reader *reader;
-	struct ds_pool *pool;
-	const struct ds_kern *kern;
 	struct ds_scores *scores;
 	const struct ds_affix *affix;
 	uint32_t *window; /* [context] */
-	float *logits;	  /* [rows][vocab] */
-	size_t rows;
-	const uint32_t *target; /* of the rows at hand */
-	float *logprob;		/* where theirs go */
+	struct ds_predict predict;
 };
-
-static void score_row(void *arg, size_t row, unsigned thread)
-{
-	struct scoring *s = arg;
-	const float *x = s->logits + row * s->reader->vocab;
-
-	(void)thread;
-	s->logprob[row] =
-		(float)((double)x[s->target[row]] - s->kern->logsumexp(x, s->reader->vocab));
-}
-
-/* The tokens at window positions [p, p + n), whose rows are the wanted ones from first on. */
-static enum ds_status score_rows(struct scoring *s, size_t first, size_t n, size_t p, size_t at,
-				 struct ds_err *err)
-{
-	for (size_t i = 0; i < n; i += s->rows) {
-		size_t rows = n - i < s->rows ? n - i : s->rows;
-
-		DS_TRY(ds_session_logits(s->reader->session, first + i, rows, s->logits, err));
-		s->target = s->window + p + i;
-		s->logprob = s->scores->logprob + at + p + i;
-		ds_pool_run(s->pool, rows, score_row, s);
-		for (size_t k = 0; k < rows; k++)
-			if (!isfinite(s->logprob[k]))
-				return ds_fail(err, DS_EFORMAT, "a logit is not finite");
-	}
-	return DS_OK;
-}
 
 /* Read tokens [at, at + n) and score those from position p on. */
 static enum ds_status score_window(struct scoring *s, size_t at, size_t n, size_t p,
@@ -61,6 +24,7 @@ static enum ds_status score_window(struct scoring *s, size_t at, size_t n, size_
 {
 	struct ds_reader *r = s->reader;
 	size_t batch = ds_session_batch(r->session), pass;
+	struct ds_predict_call call;
 	double start = ds_reader_clock();
 
 	memcpy(s->window, s->scores->tokens.id + at, n * sizeof *s->window);
@@ -74,8 +38,10 @@ static enum ds_status score_window(struct scoring *s, size_t at, size_t n, size_
 		end = pos + pass < n ? pos + pass : n - 1; /* the last one's logits say nothing */
 		DS_TRY(ds_session_read(r->session, s->window + pos, pass,
 				       first < pos + pass ? pos + pass - first : 0, err));
-		if (first < end)
-			DS_TRY(score_rows(s, 0, end - first, first + 1, at, err));
+		call = (struct ds_predict_call){.n = end > first ? end - first : 0,
+						.target = s->window + first + 1,
+						.logprob = s->scores->logprob + at + first + 1};
+		DS_TRY(ds_predict(&s->predict, r->session, &call, err));
 		if (r->options.progress)
 			r->options.progress(r->options.user, at + pos + pass, s->scores->tokens.n);
 	}
@@ -141,25 +107,21 @@ enum ds_status ds_score(struct ds_reader *reader, struct ds_pool *pool, const st
 			enum ds_windows windows, struct ds_scores *scores, struct ds_err *err)
 {
 	struct ds_affix affix;
-	struct scoring s = {.reader = reader, .pool = pool, .scores = scores, .affix = &affix};
+	struct scoring s = {.reader = reader, .scores = scores, .affix = &affix};
 	enum ds_status st;
 
 	ds_tokenizer_affix(reader->tok, &affix);
 	ds_reader_truncate(reader, 0);
-	DS_TRY(ds_kern_choose(&s.kern, err));
 	DS_TRY(tokenize(&s, text, err));
-	s.rows = ROWS_BYTES / sizeof(float) / reader->vocab;
-	s.rows = s.rows < ROWS_MIN ? ROWS_MIN : s.rows > ROWS_MAX ? ROWS_MAX : s.rows;
 	s.window = ds_alloc(reader->context, sizeof *s.window);
-	s.logits = ds_alloc(s.rows * reader->vocab, sizeof *s.logits);
-	st = s.window && s.logits ? DS_OK
-				  : ds_fail_nomem(err, s.rows * reader->vocab * sizeof(float));
+	st = s.window ? ds_predict_init(&s.predict, pool, reader->vocab, err)
+		      : ds_fail_nomem(err, reader->context * sizeof *s.window);
 	if (st == DS_OK && (scores->tokens.n || windows == DS_WINDOWS_HALVES))
 		st = score_windows(&s, windows, err);
 	ds_session_truncate(reader->session, 0);
 	sum_up(scores);
 	free(s.window);
-	free(s.logits);
+	ds_predict_fini(&s.predict);
 	return st;
 }
 
