@@ -25,6 +25,7 @@ bool ds_model_is_lm(const struct ds_model *model);
 /* The template text of tokenizer.chat_template, or NULL; *len_ret bytes. */
 const char *ds_model_chat_template(const struct ds_model *model, size_t *len_ret);
 uint32_t ds_model_vocab(const struct ds_model *model); /* logits of a token */
+uint32_t ds_model_layers(const struct ds_model *model);
 
 #define DS_LORA_MAX 16 /* adapters of a model */
 /*
@@ -37,6 +38,10 @@ enum ds_status ds_model_lora_add(struct ds_model *model, const char *path, float
 struct ds_session_options {
 	uint32_t context; /* tokens at most; 0: what the model was trained for */
 	uint32_t batch;	  /* tokens of a pass through the layers at most; 0: 512 */
+	/* layers to leave out, numbered from 0: the stream passes by them, and they keep neither
+	 * keys nor values; in any order, not all layers */
+	const uint32_t *skip; /* [n_skip] */
+	size_t n_skip;
 };
 
 struct ds_session;
@@ -67,5 +72,14 @@ enum ds_status ds_session_logits(struct ds_session *session, size_t first, size_
 				 struct ds_err *err);
 /* Keep the first n tokens only. */
 void ds_session_truncate(struct ds_session *session, size_t n);
+
+/*
+ * From now on measure every layer's block influence (Men et al., "ShortGPT", arXiv:2403.03853): the
+ * mean over the tokens read of 1 - cos of the stream before and after the layer.  Its bytes depend
+ * on the tokens alone, as those of logits do.
+ */
+enum ds_status ds_session_measure(struct ds_session *session, struct ds_err *err);
+/* NAN for a layer that was left out, or without tokens. */
+double ds_session_influence(const struct ds_session *session, uint32_t layer);
 
 #endif

@@ -167,7 +167,7 @@ static void place_token(const struct ds_lm_step *step, size_t i)
 	float *k = s->k + i * c->n_head_kv * c->dim_k, *v = s->v + i * c->n_head_kv * c->dim_v;
 
 	place_heads(step, k, c->n_head_kv, step->layer->k_norm, i);
-	ds_kv_put(s->kv, s->kern, step->layer->index, pass->pos + i, k, v);
+	ds_kv_put(s->kv, s->kern, ds_lm_kv_layer(s, step->layer), pass->pos + i, k, v);
 	if (i >= pass->n - pass->n_out)
 		place_heads(step, s->q + i * c->n_head * c->dim_k, c->n_head, step->layer->q_norm,
 			    i);
@@ -192,7 +192,7 @@ void ds_lm_attention(struct ds_session *s, const struct ds_lm_layer *layer,
 		return;
 	ds_act_begin(s->act, pass->n_out, c->n_head * c->dim_v);
 	ds_attn_run(s->attn, &(struct ds_attn_call){.kv = s->kv,
-						    .layer = layer->index,
+						    .layer = ds_lm_kv_layer(s, layer),
 						    .pos = pass->pos + skip,
 						    .n = pass->n_out,
 						    .n_head = (uint32_t)c->n_head,
@@ -261,10 +261,14 @@ void ds_lm_forward(struct ds_session *s, const uint32_t *id, const struct ds_lm_
 	embed_adapters(s, id, pass->n);
 	for (size_t i = 0; i < n_layer; i++) {
 		const struct ds_lm_layer *layer = &lm->layer[i];
-		const struct ds_lm_pass *now = i + 1 < n_layer ? &all : pass;
+		const struct ds_lm_pass *now = i < s->last_layer ? &all : pass;
 
+		if (ds_lm_kv_layer(s, layer) == DS_LM_SKIPPED)
+			continue;
+		ds_lm_influence_before(s, now);
 		layer->attention(s, layer, now);
 		layer->feed_forward(s, layer, now);
+		ds_lm_influence_after(s, layer, now);
 	}
 	step.token = final_token;
 	ds_lm_step_run(&step);

@@ -70,7 +70,8 @@ static void latent_token(const struct ds_lm_step *step, size_t i)
 	turn(step, i, kv + n, 1, c->rope.dims);
 	ds_lm_check(s, kv, n + c->rope.dims, DS_LM_HALF_MAX);
 	if (c->mla.absorbed) {
-		ds_kv_put(s->kv, s->kern, step->layer->index, step->pass->pos + i, kv, kv);
+		ds_kv_put(s->kv, s->kern, ds_lm_kv_layer(s, step->layer), step->pass->pos + i, kv,
+			  kv);
 		return;
 	}
 	memcpy(ds_act_row(s->act, i), kv, n * sizeof *kv);
@@ -94,7 +95,7 @@ static void open_token(const struct ds_lm_step *step, size_t i)
 		memcpy(v + h * value, kv + nope, value * sizeof *v);
 	}
 	ds_lm_check(s, k, c->n_head * c->dim_k, DS_LM_HALF_MAX);
-	ds_kv_put(s->kv, s->kern, step->layer->index, step->pass->pos + i, k, v);
+	ds_kv_put(s->kv, s->kern, ds_lm_kv_layer(s, step->layer), step->pass->pos + i, k, v);
 }
 
 /* Activations of v_b from what every head found. */
@@ -183,7 +184,7 @@ void ds_lm_mla_attention(struct ds_session *s, const struct ds_lm_layer *layer,
 	struct ds_lm_step step = {.s = s, .layer = layer, .pass = pass};
 	size_t skip = skipped(pass), n = pass->n_out, width = c->n_head * c->dim_k;
 	struct ds_attn_call call = {.kv = s->kv,
-				    .layer = layer->index,
+				    .layer = ds_lm_kv_layer(s, layer),
 				    .pos = pass->pos + skip,
 				    .n = n,
 				    .n_head = (uint32_t)c->n_head,

@@ -91,10 +91,20 @@ struct ds_session {
 	float *rope[DS_LM_ROPES]; /* [batch][2 * dims] */
 	struct ds_lora_scratch lora;
 	struct ds_lm_extra *extra; /* of the architecture */
+	/* [n_layer] of kv, or DS_LM_SKIPPED */
+	uint32_t *kv_layer;
+	uint32_t last_layer;		/* that is not left out */
+	struct ds_lm_influence *influence; /* NULL: not measured */
 	atomic_bool bad;	   /* a state was not finite */
 	uint64_t bytes;
 	struct ds_arena mem;
 };
+
+#define DS_LM_SKIPPED UINT32_MAX
+static inline uint32_t ds_lm_kv_layer(const struct ds_session *s, const struct ds_lm_layer *layer)
+{
+	return s->kv_layer[layer->index];
+}
 
 /* What reading the tensors of a model needs. */
 struct ds_lm_loader {
@@ -200,6 +210,13 @@ void ds_lm_run(struct ds_session *s, const struct ds_product *product, size_t n_
  * the model has one. */
 void ds_lm_block_out(struct ds_session *s, const struct ds_lm_map *map, const float *post_norm,
 		     const struct ds_lm_pass *pass);
+
+/* lm_skip.c: which layers run; how much each changes the stream. */
+enum ds_status ds_lm_skip_init(struct ds_session *s, const struct ds_session_options *options,
+			       uint32_t *n_kept_ret, struct ds_err *err);
+void ds_lm_influence_before(struct ds_session *s, const struct ds_lm_pass *pass);
+void ds_lm_influence_after(struct ds_session *s, const struct ds_lm_layer *layer,
+			   const struct ds_lm_pass *pass);
 
 /*
  * Take tokens id[0..n) through the network; the states of the last want go through the output norm

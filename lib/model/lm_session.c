@@ -120,10 +120,12 @@ static enum ds_status init(struct ds_session *s, const struct ds_session_options
 {
 	const struct ds_lm_config *c = &s->lm->config;
 	struct ds_kv_shape shape;
+	uint32_t n_layer;
 	size_t rank;
 
 	DS_TRY(set_sizes(s, options, err));
-	shape = (struct ds_kv_shape){.n_layer = (uint32_t)c->n_layer,
+	DS_TRY(ds_lm_skip_init(s, options, &n_layer, err));
+	shape = (struct ds_kv_shape){.n_layer = n_layer,
 				     .n_head = (uint32_t)c->n_head_kv,
 				     .dim_k = (uint32_t)c->dim_k,
 				     .dim_v = (uint32_t)c->dim_v,
