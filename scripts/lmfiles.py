@@ -416,6 +416,24 @@ LORAS = {
 }
 
 
+# --- layers taken out ----------------------------------------------------------------------------
+def without(*gone):
+    """A spoiler: the layers are gone, the others numbered anew."""
+    def spoil(kvs, tensors):
+        n = next(kv[2] for kv in kvs if kv[0].endswith("block_count"))
+        kept = [i for i in range(n) if i not in gone]
+        key("block_count", len(kept))(kvs, tensors)
+        for name in [name for name in tensors if name.startswith("blk.")]:
+            _, i, rest = name.split(".", 2)
+            tensor = tensors.pop(name)
+            if int(i) in kept:
+                tensors[f"blk.{kept.index(int(i))}.{rest}"] = tensor
+    return spoil
+
+
+CUTS = {"llama-mix-cut": (MODELS["llama-mix"], without(1)), "deepseek2-v3-cut": (MODELS["deepseek2-v3"], without(2))}
+
+
 # --- spoilt ones --------------------------------------------------------------------------------
 SMALL = dict(LLAMA, name="small", types="F32", n_layer=1, n_embd=32, n_head=2, n_kv=1, n_ff=32, n_context=64)
 SMALL_K = dict(SMALL, name="small-k", types="Q4_K", n_embd=256, n_ff=256, head_dim=128)
@@ -559,9 +577,9 @@ def write(path, made, spoil=None):
 
 def write_all(folder, wanted):
     """The models and adapters of these names (none: all), and the spoilt ones when "bad" is among them."""
-    unknown = set(wanted) - set(MODELS) - set(LORAS) - {"bad", "small"}
+    unknown = set(wanted) - set(MODELS) - set(LORAS) - set(CUTS) - {"bad", "small"}
     if unknown:
-        raise SystemExit(f"gen-model: no model {', '.join(sorted(unknown))}; there are {', '.join([*MODELS, *LORAS])} and bad")
+        raise SystemExit(f"gen-model: no model {', '.join(sorted(unknown))}; there are {', '.join([*MODELS, *LORAS, *CUTS])} and bad")
     os.makedirs(folder, exist_ok=True)
     wanted = set(wanted)
     for name, c in MODELS.items():
@@ -570,6 +588,9 @@ def write_all(folder, wanted):
     for name, of in LORAS.items():
         if not wanted or name in wanted:
             write(f"{folder}/{name}.gguf", lora(*of))
+    for name, (c, cut) in CUTS.items():
+        if not wanted or name in wanted:
+            write(f"{folder}/{name}.gguf", build(c), cut)
     if not wanted or wanted & {"small", "bad"}:
         write(f"{folder}/small.gguf", build(SMALL))
     if wanted and "bad" not in wanted:

@@ -93,9 +93,9 @@ struct ds_session {
 	struct ds_lm_extra *extra; /* of the architecture */
 	/* [n_layer] of kv, or DS_LM_SKIPPED */
 	uint32_t *kv_layer;
-	uint32_t last_layer;		/* that is not left out */
+	uint32_t last_layer;		   /* that is not left out */
 	struct ds_lm_influence *influence; /* NULL: not measured */
-	atomic_bool bad;	   /* a state was not finite */
+	atomic_bool bad;		   /* a state was not finite */
 	uint64_t bytes;
 	struct ds_arena mem;
 };
