@@ -363,6 +363,7 @@ MODELS = {c["name"]: c for c in (
     dict(LLAMA, name="llama-freqs", types="F32", **LLAMA31),
     dict(LLAMA, name="llama-linear", types="F32", scaling=LINEAR),
     dict(LLAMA, name="llama-q8_0", types="Q8_0"),
+    dict(LLAMA, name="llama-long", types="Q8_0", n_context=16384),
     dict(LLAMA, name="llama-q4_0", types="Q4_0", n_kv=4),
     dict(LLAMA, name="llama-q4_1", types={"": "Q4_1", "token_embd": "Q8_0"}, tied=True),
     dict(LLAMA, name="llama-q5", types={"": ("Q5_0", "Q5_1")}, n_kv=1),

@@ -1,0 +1,56 @@
+/*
+ * bench.h - ds-bench inside: the matrix and how it is told
+ */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include "cli.h"
+#include "model/model.h"
+#include "task/bench.h"
+
+#define BENCH_TEXTS_MAX 64
+#define BENCH_LENGTHS_MAX 16
+#define BENCH_WAYS_MAX 1
+#define BENCH_TEXT_BYTES_MAX ((size_t)256 << 20)
+
+/* A text, and the documents of each length that begin with it. */
+struct bench_text {
+	const char *path;
+	struct ds_buf bytes;
+	struct ds_tokens tokens;
+	struct ds_bench_doc doc[BENCH_LENGTHS_MAX];
+	struct ds_bench_reference reference;
+};
+
+/* One cell; text NULL: all texts. */
+struct bench_row {
+	const char *text, *attn;
+	size_t length;
+	struct ds_bench_figures figures;
+};
+
+struct bench {
+	struct cli cli;
+	struct bench_text text[BENCH_TEXTS_MAX];
+	size_t n_text;
+	size_t length[BENCH_LENGTHS_MAX]; /* ascending */
+	size_t n_length;
+	const char *way[BENCH_WAYS_MAX]; /* attention policies; the first is the reference */
+	size_t n_way;
+	unsigned tasks;
+	bool matrix, raw;
+	const char *chat; /* its template; NULL: the model's own */
+
+	struct ds_model *model;
+	struct ds_pool *pool;
+	struct ds_out out;
+	struct bench_row *row; /* [n_row] */
+	size_t n_row, cap_row;
+};
+
+/* The head of the table, a row, and what is said when all rows are there. */
+enum ds_status bench_put_head(struct bench *b, struct ds_err *err);
+enum ds_status bench_put_row(struct bench *b, const struct bench_row *row, struct ds_err *err);
+enum ds_status bench_put_end(struct bench *b, struct ds_err *err);
+
+#endif

@@ -1,0 +1,340 @@
+/*
+ * ds-bench.c - length x way of reading x task: how well a model reads long documents, at what cost
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+#include "kern/kern.h"
+
+enum {
+	OPT_MATRIX = CLI_LONG,
+	OPT_TEXT,
+	OPT_LENGTHS,
+	OPT_TASKS,
+	OPT_TEMPLATE,
+	OPT_RAW,
+};
+
+static const struct cli_opt options[] = {
+	{OPT_MATRIX, "matrix", NULL, "measure every length and task"},
+	{'m', "model", "MODEL", "GGUF file of a language model (default: $DS_MODEL)"},
+	{OPT_TEXT, "text", "FILE", "a long text to read; may be repeated"},
+	{OPT_LENGTHS, "lengths", "A,B,...", "tokens of a document (default: 2K,4K,8K)"},
+	{OPT_TASKS, "tasks", "A,B,...", "of perplexity,needle,extract,summarise (default: all)"},
+	{OPT_TEMPLATE, "template", "NAME", "chat template (default: as the model's file says)"},
+	{OPT_RAW, "raw", NULL, "no chat template around the document and the questions"},
+	CLI_OPT_OUTPUT,
+	CLI_OPT_FORMAT,
+	CLI_OPT_JOBS,
+	CLI_OPT_STATS,
+	CLI_OPT_QUIET,
+	CLI_OPT_VERBOSE,
+	CLI_OPT_END,
+};
+
+static const char examples[] =
+	"Examples:\n"
+	"  ds-bench --matrix -m qwen.gguf --text book.txt --lengths 2K,8K,32K\n"
+	"  ds-bench --matrix -m qwen.gguf --text a.txt --text b.txt --format jsonl -o rows.jsonl\n";
+
+/* --- options ------------------------------------------------------------------------------- */
+
+/* The next word of a list with commas between; false at its end. */
+static bool next_word(const struct cli *cli, const char *opt, const char **list, char word[64])
+{
+	size_t n = strcspn(*list, ",");
+
+	if (n == 0 || n >= 64)
+		cli_usage(cli, "%s: '%s' is no list with commas between", opt, *list);
+	memcpy(word, *list, n);
+	word[n] = '\0';
+	*list += n;
+	if (**list == ',')
+		return ++*list, true;
+	return false;
+}
+
+static int ascending(const void *a, const void *b)
+{
+	const size_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static void set_lengths(struct bench *b, const char *list)
+{
+	size_t kept = 0;
+	char word[64];
+	bool more;
+
+	b->n_length = 0;
+	do {
+		more = next_word(&b->cli, "--lengths", &list, word);
+		if (b->n_length == BENCH_LENGTHS_MAX)
+			cli_usage(&b->cli, "--lengths: at most %d", BENCH_LENGTHS_MAX);
+		b->length[b->n_length++] = cli_size(&b->cli, word, "--lengths", 1, UINT32_MAX);
+	} while (more);
+	qsort(b->length, b->n_length, sizeof *b->length, ascending);
+	for (size_t i = 0; i < b->n_length; i++)
+		if (i == 0 || b->length[i] != b->length[kept - 1])
+			b->length[kept++] = b->length[i];
+	b->n_length = kept;
+}
+
+static void set_tasks(struct bench *b, const char *list)
+{
+	char word[64];
+	bool more;
+
+	b->tasks = 0;
+	do {
+		more = next_word(&b->cli, "--tasks", &list, word);
+		b->tasks |= 1u << cli_choice(&b->cli, word, "--tasks", ds_bench_task_names);
+	} while (more);
+}
+
+static void on_option(struct cli *cli, int key, const char *arg)
+{
+	struct bench *b = cli->user;
+
+	switch (key) {
+	case OPT_MATRIX:
+		b->matrix = true;
+		break;
+	case OPT_TEXT:
+		if (b->n_text == BENCH_TEXTS_MAX)
+			cli_usage(cli, "--text: at most %d files", BENCH_TEXTS_MAX);
+		b->text[b->n_text++].path = arg;
+		break;
+	case OPT_LENGTHS:
+		set_lengths(b, arg);
+		break;
+	case OPT_TASKS:
+		set_tasks(b, arg);
+		break;
+	case OPT_TEMPLATE:
+		b->chat = arg;
+		break;
+	case OPT_RAW:
+		b->raw = true;
+		break;
+	}
+}
+
+static void check_template(const struct bench *b)
+{
+	struct ds_chat chat;
+	struct ds_err err;
+
+	if (b->raw && b->chat)
+		cli_usage(&b->cli, "--raw is without --template");
+	if (b->chat && ds_chat_find(&chat, b->chat, NULL, 0, &err) != DS_OK)
+		cli_usage(&b->cli, "--template: %s", err.message);
+}
+
+static void check_options(struct bench *b)
+{
+	struct cli *cli = &b->cli;
+
+	check_template(b);
+
+	if (cli->n_operand)
+		cli_usage(cli, "unexpected operand '%s'; texts are given with --text",
+			  cli->operand[0]);
+	if (!b->matrix)
+		cli_usage(cli, "nothing to do: --matrix expected");
+	if (!cli->model)
+		cli_usage(cli, "no language model: -m FILE expected");
+	if (b->n_text == 0)
+		cli_usage(cli, "no text: --text FILE expected, quality is measured on real text");
+	if (cli->format == CLI_FRAMES)
+		cli_usage(cli, "--format: text or jsonl");
+	if (cli->format == CLI_AUTO)
+		cli->format = CLI_TEXT;
+	for (size_t i = 0; i < b->n_text; i++)
+		cli_refuse_same(cli, b->text[i].path);
+	cli_refuse_same(cli, cli->model);
+}
+
+/* --- work ---------------------------------------------------------------------------------- */
+
+static void on_progress(void *user, uint64_t done, uint64_t all)
+{
+	struct bench *b = user;
+
+	if (done < all)
+		cli_progress_steps(&b->cli, "reading tokens", done, all);
+	else
+		cli_progress_erase();
+}
+
+static enum ds_status open_reader(struct bench *b, struct ds_reader *reader, size_t length,
+				  struct ds_err *err)
+{
+	struct ds_reader_options o = {.context = (uint32_t)length, .raw = b->raw, .chat = b->chat};
+	enum ds_status st = ds_reader_open(reader, b->model, b->pool, &o, err);
+
+	if (st != DS_OK && !err->path[0])
+		ds_err_set_path(err, b->cli.model);
+	return st;
+}
+
+/* Every document before the first is read: what is too short is told at once. */
+static enum ds_status make_documents(struct bench *b, struct bench_text *text,
+				     struct ds_reader *reader, struct ds_err *err)
+{
+	DS_TRY(ds_read_all(text->path, BENCH_TEXT_BYTES_MAX, &text->bytes, err));
+	DS_TRY(ds_encode(reader->enc, text->bytes.data, text->bytes.len, 0, &text->tokens, err));
+	for (size_t i = 0; i < b->n_length; i++)
+		DS_TRY(ds_bench_doc_make(&text->doc[i], reader, &text->tokens, text->bytes.data,
+					 b->length[i], err));
+	return DS_OK;
+}
+
+static enum ds_status prepare(struct bench *b, struct ds_err *err)
+{
+	double start = cli_seconds();
+	struct ds_reader reader;
+	uint64_t input_bytes = 0;
+	enum ds_status st = DS_OK;
+
+	DS_TRY(ds_model_open(&b->model, b->cli.model, err));
+	DS_TRY(ds_pool_new(&b->pool, b->cli.jobs, err));
+	cli_stat_real(&b->cli, "load_ms", 1e3 * (cli_seconds() - start));
+	cli_stat_u64(&b->cli, "threads", ds_pool_threads(b->pool));
+	cli_stat_text(&b->cli, "cpu", ds_model_kernels(b->model));
+	DS_TRY(open_reader(b, &reader, b->length[b->n_length - 1], err));
+	cli_note(&b->cli, "model %s, template %s, kernels %s, %u threads",
+		 ds_model_describe(b->model), ds_chat_name(&reader.chat),
+		 ds_model_kernels(b->model), ds_pool_threads(b->pool));
+	for (size_t i = 0; i < b->n_text && st == DS_OK; i++) {
+		st = make_documents(b, &b->text[i], &reader, err);
+		if (st != DS_OK)
+			ds_err_set_path(err, b->text[i].path);
+		input_bytes += b->text[i].bytes.len;
+	}
+	ds_reader_close(&reader);
+	cli_stat_u64(&b->cli, "input_bytes", input_bytes);
+	return st;
+}
+
+static enum ds_status add_row(struct bench *b, const struct bench_row *row, struct ds_err *err)
+{
+	DS_TRY(ds_grow(&b->row, &b->cap_row, b->n_row + 1, sizeof *b->row, err));
+	b->row[b->n_row++] = *row;
+	return bench_put_row(b, row, err);
+}
+
+/* One length, text and way of reading. */
+static enum ds_status measure(struct bench *b, size_t l, struct bench_text *text, size_t way,
+			      struct bench_row *row, struct ds_err *err)
+{
+	struct ds_reader reader;
+	struct ds_bench bench = {.reader = &reader,
+				 .pool = b->pool,
+				 .tasks = b->tasks,
+				 .progress = on_progress,
+				 .user = b};
+	enum ds_status st;
+
+	*row = (struct bench_row){text->path, b->way[way], b->length[l], {0}};
+	DS_TRY(open_reader(b, &reader, b->length[l], err));
+	st = ds_bench_run(&bench, &text->doc[l], &text->reference, way == 0, &row->figures, err);
+	ds_reader_close(&reader);
+	return st;
+}
+
+static enum ds_status measure_length(struct bench *b, size_t l, struct ds_err *err)
+{
+	struct bench_row all[BENCH_WAYS_MAX] = {{0}}, row;
+
+	for (size_t t = 0; t < b->n_text; t++)
+		for (size_t w = 0; w < b->n_way; w++) {
+			DS_TRY(measure(b, l, &b->text[t], w, &row, err));
+			DS_TRY(add_row(b, &row, err));
+			all[w].attn = row.attn;
+			all[w].length = row.length;
+			ds_bench_add(&all[w].figures, &row.figures);
+		}
+	for (size_t w = 0; w < b->n_way && b->n_text > 1; w++)
+		DS_TRY(add_row(b, &all[w], err));
+	return DS_OK;
+}
+
+static enum ds_status run(struct bench *b, struct ds_err *err)
+{
+	DS_TRY(prepare(b, err));
+	DS_TRY(ds_out_open(&b->out, b->cli.output, err));
+	DS_TRY(bench_put_head(b, err));
+	for (size_t i = 0; i < b->n_length; i++)
+		DS_TRY(measure_length(b, i, err));
+	DS_TRY(bench_put_end(b, err));
+	return ds_out_commit(&b->out, err);
+}
+
+static void close_all(struct bench *b)
+{
+	struct ds_bench_figures sum = {0};
+
+	for (size_t i = 0; i < b->n_row; i++)
+		if (b->row[i].text)
+			ds_bench_add(&sum, &b->row[i].figures);
+	cli_stat_u64(&b->cli, "documents", sum.documents);
+	cli_stat_u64(&b->cli, "prompt_tokens", sum.tokens);
+	cli_stat_real(&b->cli, "prompt_seconds", sum.read_seconds);
+	cli_stat_u64(&b->cli, "generated_tokens", sum.decoded_tokens);
+	cli_stat_real(&b->cli, "generate_seconds", sum.decode_seconds);
+	ds_out_abort(&b->out);
+	for (size_t i = 0; i < b->n_text; i++) {
+		ds_buf_fini(&b->text[i].bytes);
+		ds_tokens_fini(&b->text[i].tokens);
+		ds_bench_reference_fini(&b->text[i].reference);
+		for (size_t k = 0; k < b->n_length; k++)
+			ds_bench_doc_fini(&b->text[i].doc[k]);
+	}
+	free(b->row);
+	ds_pool_free(b->pool);
+	ds_model_close(b->model);
+}
+
+static const char *kernels(char *text, size_t size)
+{
+	const struct ds_kern *kern;
+
+	if (ds_kern_choose(&kern, NULL) != DS_OK)
+		return NULL;
+	snprintf(text, size, "kernels: %s", kern->name);
+	return text;
+}
+
+int main(int argc, char **argv)
+{
+	static struct bench b = {.out.fd = -1,
+				 .out.slot = -1,
+				 .length = {2048, 4096, 8192},
+				 .n_length = 3,
+				 .way = {"exact"},
+				 .n_way = 1,
+				 .tasks = (1u << DS_BENCH_TASKS) - 1};
+	struct ds_err err;
+	char note[40];
+
+	b.cli = (struct cli){
+		.name = "ds-bench",
+		.synopsis = "--matrix -m MODEL --text FILE [OPTION]...",
+		.summary = "measure how well a model reads long documents, and what it costs",
+		.examples = examples,
+		.options = options,
+		.version_note = kernels(note, sizeof note),
+		.on_option = on_option,
+		.user = &b,
+	};
+	cli_parse(&b.cli, argc, argv);
+	check_options(&b);
+	if (run(&b, &err) != DS_OK)
+		cli_error(&b.cli, &err);
+	close_all(&b);
+	return cli_finish(&b.cli);
+}

@@ -1,0 +1,93 @@
+Options
+$ ds-bench --help
+>~ Usage: ds-bench .*
+>*
+$ ds-bench --version
+>~ ds-bench \(ds\) .*
+>~ kernels: (ref|avx2|avx512|vnni)
+$ ds-bench -m m/llama-long.gguf --text text
+! ds-bench: nothing to do: --matrix expected
+! Try 'ds-bench --help'.
+? 2
+$ ds-bench --matrix -m m/llama-long.gguf
+! ds-bench: no text: --text FILE expected, quality is measured on real text
+! Try 'ds-bench --help'.
+? 2
+$ ds-bench --matrix --text text
+! ds-bench: no language model: -m FILE expected
+! Try 'ds-bench --help'.
+? 2
+$ ds-bench --matrix -m m/llama-long.gguf text
+! ds-bench: unexpected operand 'text'; texts are given with --text
+! Try 'ds-bench --help'.
+? 2
+$ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 2K,,4K
+! ds-bench: --lengths: ',4K' is no list with commas between
+! Try 'ds-bench --help'.
+? 2
+$ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 2K,x
+!~ ds-bench: --lengths: 'x' is not a size .*
+! Try 'ds-bench --help'.
+? 2
+$ ds-bench --matrix -m m/llama-long.gguf --text text --tasks needle,sing
+! ds-bench: --tasks: 'sing' is none of: perplexity, needle, extract, summarise
+! Try 'ds-bench --help'.
+? 2
+$ ds-bench --matrix -m m/llama-long.gguf --text text --raw --template chatml
+! ds-bench: --raw is without --template
+! Try 'ds-bench --help'.
+? 2
+$ ds-bench --matrix -m m/llama-long.gguf --text text --format frames
+! ds-bench: --format: text or jsonl
+! Try 'ds-bench --help'.
+? 2
+
+A matrix
+$ $TOP/scripts/gen-model --lm m llama-long
+$ for i in $(seq 300); do echo "Line $i tells of the cat that sat on the mat, $((i * 7919 % 1000)) days after. The contract may be terminated!"; done >text; for i in $(seq 300); do echo "The dog of $((i * 7927 % 1000)) has written to the party. Nobody came?"; done >other
+$ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 2K,1500 | cut -c 1-100
+>~ \s*length  attention +perplexity +change %  needles   digits    nats 10 50 90 % +facts +
+>~ \s*1500  exact +\d+\.\d+               -      ./9  +\d+/45 .*
+>~ \s*2048  exact +\d+\.\d+               -      ./9  +\d+/45 .*
+>~ exact: seconds grow as length to the power of -?\d\.\d\d
+$ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --tasks extract,summarise
+>  length  attention          facts    summary nats    read s  tokens/s  decode/s   peak MB
+>~ \s*1500  exact +\d/6 +(\d+)/\1 -\d+\.\d\d +\d+\.\d+ +\d+\.\d +\d+\.\d +[\d.]+
+$ ds-bench --matrix -m m/llama-long.gguf --text text --text other --lengths 1500 --tasks needle --format jsonl -o rows && sed 's/,"prompt_sec.*//;s/"digit_logprob.*\(,"prompt\)/\1/' rows
+>~ \{"attention":"exact","text":"text","length":1500,"needles":9,"needles_found":\d,"digits":45,"digits_right":\d+,,"prompt_tokens":1500
+>~ \{"attention":"exact","text":"other","length":1500,"needles":9,"needles_found":\d,"digits":45,"digits_right":\d+,,"prompt_tokens":1500
+>~ \{"attention":"exact","text":null,"length":1500,"needles":18,"needles_found":\d,"digits":90,"digits_right":\d+,,"prompt_tokens":3000
+$ python3 -c 'import json; [json.loads(line) for line in open("rows")]'
+$ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --tasks perplexity --stats=stats >out && python3 -c 'import json; s = json.load(open("stats")); print(s["documents"], s["prompt_tokens"], s["generated_tokens"], s["input_bytes"], *sorted(s))'
+>~ 1 1500 32 \d+ cpu cpu_seconds documents generate_seconds generated_tokens input_bytes load_ms peak_rss_bytes prompt_seconds prompt_tokens seconds threads
+
+The same figures whatever the threads, the instruction set and the tasks
+$ figures() { ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --format jsonl "$@" | sed 's/,"prompt_sec.*//'; }; figures -j 1 >want; figures -j 3 | cmp - want && DS_CPU=ref figures | cmp - want && DS_CPU=avx2 figures | cmp - want
+$ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --format jsonl --tasks perplexity | grep -o '"perplexity":[0-9.]*' >alone; grep -o '"perplexity":[0-9.]*' want | cmp - alone
+$ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --raw --format jsonl --tasks extract | grep -o '"facts":6'
+> "facts":6
+
+Bad input: one line, no output file
+$ ds-bench --matrix -m m/llama-long.gguf --text nothing -o rows.new
+! ds-bench: nothing: cannot open: No such file or directory
+? 1
+$ ds-bench --matrix -m m/nothing.gguf --text text -o rows.new
+! ds-bench: m/nothing.gguf: cannot open: No such file or directory
+? 1
+$ head -n 5 text >short; ds-bench --matrix -m m/llama-long.gguf --text text --text short --lengths 2K -o rows.new
+!~ ds-bench: short: the text has \d+ tokens, too few for a length of 2048
+? 1
+$ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 200 -o rows.new
+!~ ds-bench: text: a length of 200 tokens is too short.*
+? 1
+$ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 2K,32K -o rows.new
+! ds-bench: m/llama-long.gguf: a context of 32768 tokens, the model takes 16384 at most
+? 1
+$ python3 $TOP/scripts/gen-model m && ds-bench --matrix -m m/static-I8.gguf --text text -o rows.new
+! ds-bench: m/static-I8.gguf: architecture static is no language model
+? 1
+$ ds-bench --matrix -m m/llama-long.gguf --text text -o text
+! ds-bench: text is input and output
+! Try 'ds-bench --help'.
+? 2
+$ test ! -e rows.new
