@@ -2,23 +2,35 @@
  * limits.c - what this machine can do at most, and how near the kernels of matrices come
  *
  *	limits [-j N] [-f]	one JSON object a line; -f: fewer shapes
+ *	limits [-j N] -r FILE	only how fast FILE is read, mapped and in the page cache
  *
  * Peaks are loops of independent instructions on registers: 64 int8 products of vpdpbusd (VNNI),
  * vpmaddubsw + vpmaddwd + vpaddd (AVX2), both counted as two operations a product.  Bandwidth is
- * that of summing a buffer far beyond the caches, each thread its own part.  The kernels are those
- * that DS_CPU chooses.
+ * that of summing a buffer far beyond the caches, each thread its own part: the best round, and the
+ * median of all, which is what can be read for long while others use the memory too.  The kernels
+ * are those that DS_CPU chooses.
  */
+#include <fcntl.h>
 #include <immintrin.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "gguf/types.h"
 #include "kern/linear.h"
 
-enum { PEAK_STEPS = 4 << 20, PEAK_REPEATS = 200, REPEATS = 9, ROWS = 1536, TOKENS = 512 };
+enum {
+	PEAK_STEPS = 4 << 20,
+	PEAK_REPEATS = 200,
+	REPEATS = 9,
+	FILE_REPEATS = 41,
+	ROWS = 1536,
+	TOKENS = 512
+};
 #define READ_BYTES ((size_t)256 << 20)
 #define MATVEC_BYTES ((size_t)1 << 28)
 
@@ -86,19 +98,69 @@ __attribute__((target("avx2"))) static void read_part(void *arg, size_t index, u
 	__asm__ volatile("" ::"x"(a));
 }
 
-/* The least time of a parallel region, once a thread. */
-static double fastest(struct ds_pool *pool, void (*item)(void *, size_t, unsigned), void *arg)
-{
-	double least = 1e9;
+struct times {
+	double least, median;
+};
 
-	for (int i = 0; i < PEAK_REPEATS; i++) {
-		double start = seconds(), took;
+static int compare(const void *a, const void *b)
+{
+	const double *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* Times of a parallel region, once a thread; at most PEAK_REPEATS of them. */
+static struct times measure(struct ds_pool *pool, void (*item)(void *, size_t, unsigned), void *arg,
+			    size_t repeats)
+{
+	double took[PEAK_REPEATS];
+
+	for (size_t i = 0; i < repeats; i++) {
+		double start = seconds();
 
 		ds_pool_run(pool, ds_pool_threads(pool), item, arg);
-		took = seconds() - start;
-		least = took < least ? took : least;
+		took[i] = seconds() - start;
 	}
-	return least;
+	qsort(took, repeats, sizeof *took, compare);
+	return (struct times){took[0], took[repeats / 2]};
+}
+
+static double fastest(struct ds_pool *pool, void (*item)(void *, size_t, unsigned), void *arg)
+{
+	return measure(pool, item, arg, PEAK_REPEATS).least;
+}
+
+/* Members of a JSON object: GB/s of the best round, and for long. */
+static void print_reading(struct ds_pool *pool, struct reading *r, size_t repeats)
+{
+	double gb = 1e-9 * (double)(r->part * ds_pool_threads(pool));
+	struct times t;
+
+	measure(pool, read_part, r, 1);
+	t = measure(pool, read_part, r, repeats);
+	printf("\"read_gb_s\":%.1f,\"sustained_gb_s\":%.1f", gb / t.least, gb / t.median);
+}
+
+/* A model's file as decoding reads it: mapped, all of it, again and again. */
+static void read_file(struct ds_pool *pool, const char *path)
+{
+	unsigned threads = ds_pool_threads(pool);
+	int fd = open(path, O_RDONLY);
+	struct stat st;
+	struct reading r;
+	void *map;
+
+	if (fd < 0 || fstat(fd, &st) || st.st_size < (off_t)4096 * threads)
+		die("cannot read the file, or it is too small");
+	map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		die("cannot map the file");
+	r = (struct reading){map, (size_t)st.st_size / threads / 4096 * 4096};
+	printf("{");
+	print_reading(pool, &r, FILE_REPEATS);
+	printf(",\"threads\":%u}\n", threads);
+	munmap(map, (size_t)st.st_size);
+	close(fd);
 }
 
 static void peaks(struct ds_pool *pool)
@@ -109,8 +171,8 @@ static void peaks(struct ds_pool *pool)
 	if (!r.bytes)
 		die("out of memory");
 	memset((char *)r.bytes, 1, READ_BYTES);
-	printf("{\"read_gb_s\":%.1f",
-	       1e-9 * (double)(r.part * threads) / fastest(pool, read_part, &r));
+	printf("{");
+	print_reading(pool, &r, PEAK_REPEATS);
 	if (__builtin_cpu_supports("avx2"))
 		printf(",\"avx2_gop_s\":%.0f",
 		       64e-9 * PEAK_STEPS * threads / fastest(pool, peak_avx2, NULL));
@@ -236,10 +298,11 @@ int main(int argc, char **argv)
 {
 	static const size_t n[] = {64, 512};
 	struct bench b = {0};
+	const char *path = NULL;
 	unsigned threads = 0;
 	int opt, fast = 0;
 
-	while ((opt = getopt(argc, argv, "j:f")) != -1)
+	while ((opt = getopt(argc, argv, "j:fr:")) != -1)
 		switch (opt) {
 		case 'j':
 			threads = (unsigned)atoi(optarg);
@@ -247,11 +310,19 @@ int main(int argc, char **argv)
 		case 'f':
 			fast = 1;
 			break;
+		case 'r':
+			path = optarg;
+			break;
 		default:
-			die("usage: limits [-j N] [-f]");
+			die("usage: limits [-j N] [-f | -r FILE]");
 		}
 	try(&b, ds_kern_choose(&b.kern, &b.err));
 	try(&b, ds_pool_new(&b.pool, threads, &b.err));
+	if (path) {
+		read_file(b.pool, path);
+		ds_pool_free(b.pool);
+		return 0;
+	}
 	try(&b, ds_linear_new(&b.lin, b.kern, b.pool, 4864, &b.err));
 	try(&b, ds_act_new(&b.act, TOKENS, 4864, &b.err));
 	b.y = aligned_alloc(64, (size_t)TOKENS * ROWS * sizeof *b.y);
