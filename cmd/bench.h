@@ -39,6 +39,7 @@ struct bench {
 	size_t n_way;
 	unsigned tasks;
 	bool matrix, raw;
+	const char *plot; /* file of the picture, or NULL */
 	const char *chat; /* its template; NULL: the model's own */
 
 	struct ds_model *model;
@@ -52,5 +53,14 @@ struct bench {
 enum ds_status bench_put_head(struct bench *b, struct ds_err *err);
 enum ds_status bench_put_row(struct bench *b, const struct bench_row *row, struct ds_err *err);
 enum ds_status bench_put_end(struct bench *b, struct ds_err *err);
+
+/* The rows as a picture, into the file of --plot. */
+enum ds_status bench_plot(struct bench *b, struct ds_err *err);
+
+/* Of figures: NAN of nothing. */
+double bench_read_rate(const struct ds_bench_figures *f);   /* tokens a second */
+double bench_decode_rate(const struct ds_bench_figures *f); /* tokens a second */
+double bench_per(double sum, double n);
+unsigned bench_digits(const unsigned n[DS_NEEDLE_DEPTHS]); /* of all depths */
 
 #endif

@@ -9,22 +9,22 @@
 
 #define CELL_BYTES 64
 
-static double per(double sum, double n)
+double bench_per(double sum, double n)
 {
 	return n > 0 ? sum / n : NAN;
 }
 
-static double read_rate(const struct ds_bench_figures *f)
+double bench_read_rate(const struct ds_bench_figures *f)
 {
-	return per((double)f->tokens, f->read_seconds);
+	return bench_per((double)f->tokens, f->read_seconds);
 }
 
-static double decode_rate(const struct ds_bench_figures *f)
+double bench_decode_rate(const struct ds_bench_figures *f)
 {
-	return per((double)f->decoded_tokens, f->decode_seconds);
+	return bench_per((double)f->decoded_tokens, f->decode_seconds);
 }
 
-static unsigned total(const unsigned n[DS_NEEDLE_DEPTHS])
+unsigned bench_digits(const unsigned n[DS_NEEDLE_DEPTHS])
 {
 	unsigned sum = 0;
 
@@ -68,8 +68,8 @@ static void put_needles(const struct bench_row *r, char *cell)
 
 static void put_digits(const struct bench_row *r, char *cell)
 {
-	snprintf(cell, CELL_BYTES, "%u/%u", total(r->figures.digits_right),
-		 total(r->figures.digits));
+	snprintf(cell, CELL_BYTES, "%u/%u", bench_digits(r->figures.digits_right),
+		 bench_digits(r->figures.digits));
 }
 
 static void put_digit_logprobs(const struct bench_row *r, char *cell)
@@ -79,7 +79,7 @@ static void put_digit_logprobs(const struct bench_row *r, char *cell)
 
 	for (size_t i = 0; i < DS_NEEDLE_DEPTHS; i++)
 		n += snprintf(cell + n, CELL_BYTES - (size_t)n, "%s%.2f", i ? " " : "",
-			      per(f->digit_logprob[i], f->digits[i]));
+			      bench_per(f->digit_logprob[i], f->digits[i]));
 }
 
 static void put_facts(const struct bench_row *r, char *cell)
@@ -92,22 +92,23 @@ static void put_summary(const struct bench_row *r, char *cell)
 	const struct ds_bench_figures *f = &r->figures;
 
 	snprintf(cell, CELL_BYTES, "%u/%u %.2f", f->summary_alike, f->summary_tokens,
-		 per(f->summary_logprob, f->summary_tokens));
+		 bench_per(f->summary_logprob, f->summary_tokens));
 }
 
 static void put_seconds(const struct bench_row *r, char *cell)
 {
-	snprintf(cell, CELL_BYTES, "%.3f", per(r->figures.read_seconds, r->figures.documents));
+	snprintf(cell, CELL_BYTES, "%.3f",
+		 bench_per(r->figures.read_seconds, r->figures.documents));
 }
 
 static void put_read_rate(const struct bench_row *r, char *cell)
 {
-	snprintf(cell, CELL_BYTES, "%.1f", read_rate(&r->figures));
+	snprintf(cell, CELL_BYTES, "%.1f", bench_read_rate(&r->figures));
 }
 
 static void put_decode_rate(const struct bench_row *r, char *cell)
 {
-	snprintf(cell, CELL_BYTES, "%.1f", decode_rate(&r->figures));
+	snprintf(cell, CELL_BYTES, "%.1f", bench_decode_rate(&r->figures));
 }
 
 static void put_peak(const struct bench_row *r, char *cell)
@@ -217,10 +218,10 @@ static enum ds_status json_needle(struct ds_buf *line, const struct ds_bench_fig
 
 	DS_TRY(json_count(line, "needles", f->needles, err));
 	DS_TRY(json_count(line, "needles_found", f->needles_found, err));
-	DS_TRY(json_count(line, "digits", total(f->digits), err));
-	DS_TRY(json_count(line, "digits_right", total(f->digits_right), err));
+	DS_TRY(json_count(line, "digits", bench_digits(f->digits), err));
+	DS_TRY(json_count(line, "digits_right", bench_digits(f->digits_right), err));
 	for (size_t i = 0; i < DS_NEEDLE_DEPTHS; i++)
-		DS_TRY(json_real(line, keys[i], per(f->digit_logprob[i], f->digits[i]), err));
+		DS_TRY(json_real(line, keys[i], bench_per(f->digit_logprob[i], f->digits[i]), err));
 	return DS_OK;
 }
 
@@ -229,8 +230,9 @@ static enum ds_status json_cost(struct ds_buf *line, const struct ds_bench_figur
 {
 	DS_TRY(json_count(line, "prompt_tokens", f->tokens, err));
 	DS_TRY(json_real(line, "prompt_seconds", f->read_seconds, err));
-	DS_TRY(json_real(line, "prompt_tokens_per_second", read_rate(f), err));
-	DS_TRY(json_real(line, "decode_tokens_per_second", decode_rate(f), err));
+	DS_TRY(json_real(line, "prompt_cpu_seconds", f->read_cpu_seconds, err));
+	DS_TRY(json_real(line, "prompt_tokens_per_second", bench_read_rate(f), err));
+	DS_TRY(json_real(line, "decode_tokens_per_second", bench_decode_rate(f), err));
 	DS_TRY(json_count(line, "session_bytes", f->session_bytes, err));
 	return f->peak_bytes ? json_count(line, "peak_rss_bytes", f->peak_bytes, err) : DS_OK;
 }
@@ -259,7 +261,7 @@ static enum ds_status json_row(struct bench *b, const struct bench_row *row, str
 		DS_TRY(json_count(line, "summary_tokens", f->summary_tokens, err));
 		DS_TRY(json_count(line, "summary_alike", f->summary_alike, err));
 		DS_TRY(json_real(line, "summary_logprob",
-				 per(f->summary_logprob, f->summary_tokens), err));
+				 bench_per(f->summary_logprob, f->summary_tokens), err));
 	}
 	DS_TRY(json_cost(line, f, err));
 	return ds_buf_append(line, "}\n", 2, err);

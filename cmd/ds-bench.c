@@ -15,6 +15,7 @@ enum {
 	OPT_TASKS,
 	OPT_TEMPLATE,
 	OPT_RAW,
+	OPT_PLOT,
 };
 
 static const struct cli_opt options[] = {
@@ -25,6 +26,7 @@ static const struct cli_opt options[] = {
 	{OPT_TASKS, "tasks", "A,B,...", "of perplexity,needle,extract,summarise (default: all)"},
 	{OPT_TEMPLATE, "template", "NAME", "chat template (default: as the model's file says)"},
 	{OPT_RAW, "raw", NULL, "no chat template around the document and the questions"},
+	{OPT_PLOT, "plot", "FILE.svg", "draw the rows against the length, too"},
 	CLI_OPT_OUTPUT,
 	CLI_OPT_FORMAT,
 	CLI_OPT_JOBS,
@@ -117,6 +119,9 @@ static void on_option(struct cli *cli, int key, const char *arg)
 	case OPT_TEMPLATE:
 		b->chat = arg;
 		break;
+	case OPT_PLOT:
+		b->plot = arg;
+		break;
 	case OPT_RAW:
 		b->raw = true;
 		break;
@@ -132,6 +137,22 @@ static void check_template(const struct bench *b)
 		cli_usage(&b->cli, "--raw is without --template");
 	if (b->chat && ds_chat_find(&chat, b->chat, NULL, 0, &err) != DS_OK)
 		cli_usage(&b->cli, "--template: %s", err.message);
+}
+
+/* Nothing that is read is written, and nothing twice. */
+static void check_outputs(const struct bench *b)
+{
+	struct cli plot = b->cli;
+
+	plot.output = b->plot;
+	for (size_t i = 0; i < b->n_text; i++) {
+		cli_refuse_same(&b->cli, b->text[i].path);
+		cli_refuse_same(&plot, b->text[i].path);
+	}
+	cli_refuse_same(&b->cli, b->cli.model);
+	cli_refuse_same(&plot, b->cli.model);
+	if (b->plot && strcmp(b->plot, b->cli.output ? b->cli.output : "-") == 0)
+		cli_usage(&b->cli, "--plot: %s is the output already", b->plot);
 }
 
 static void check_options(struct bench *b)
@@ -153,9 +174,7 @@ static void check_options(struct bench *b)
 		cli_usage(cli, "--format: text or jsonl");
 	if (cli->format == CLI_AUTO)
 		cli->format = CLI_TEXT;
-	for (size_t i = 0; i < b->n_text; i++)
-		cli_refuse_same(cli, b->text[i].path);
-	cli_refuse_same(cli, cli->model);
+	check_outputs(b);
 }
 
 /* --- work ---------------------------------------------------------------------------------- */
@@ -271,7 +290,8 @@ static enum ds_status run(struct bench *b, struct ds_err *err)
 	for (size_t i = 0; i < b->n_length; i++)
 		DS_TRY(measure_length(b, i, err));
 	DS_TRY(bench_put_end(b, err));
-	return ds_out_commit(&b->out, err);
+	DS_TRY(ds_out_commit(&b->out, err));
+	return b->plot ? bench_plot(b, err) : DS_OK;
 }
 
 static void close_all(struct bench *b)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/elementary.h"
 
@@ -62,6 +63,15 @@ static uint64_t peak_bytes(void)
 	return kilobytes * 1024;
 }
 
+/* Of all threads of the process. */
+static double cpu_seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
+}
+
 /* --- reading ------------------------------------------------------------------------------- */
 
 /* The first n of the tokens that a pass has found log-probabilities of, into the figures. */
@@ -101,7 +111,7 @@ static enum ds_status read_document(struct run *run, struct ds_err *err)
 	ds_reader_truncate(r, 0);
 	for (size_t pos = 0; pos < doc->n; pos += pass) {
 		size_t from = first > pos ? first : pos, end;
-		double start = ds_reader_clock();
+		double start = ds_reader_clock(), cpu = cpu_seconds();
 		struct ds_predict_call call;
 
 		pass = doc->n - pos < batch ? doc->n - pos : batch;
@@ -109,6 +119,7 @@ static enum ds_status read_document(struct run *run, struct ds_err *err)
 		DS_TRY(ds_session_read(r->session, doc->id + pos, pass,
 				       from < pos + pass ? pos + pass - from : 0, err));
 		run->figures->read_seconds += ds_reader_clock() - start;
+		run->figures->read_cpu_seconds += cpu_seconds() - cpu;
 		memcpy(r->held + pos, doc->id + pos, pass * sizeof *doc->id);
 		r->n_held = pos + pass;
 		if (has(run, DS_BENCH_PERPLEXITY) && from < end) {
@@ -345,6 +356,7 @@ void ds_bench_add(struct ds_bench_figures *sum, const struct ds_bench_figures *m
 	sum->tokens += more->tokens;
 	sum->decoded_tokens += more->decoded_tokens;
 	sum->read_seconds += more->read_seconds;
+	sum->read_cpu_seconds += more->read_cpu_seconds;
 	sum->decode_seconds += more->decode_seconds;
 	if (more->session_bytes > sum->session_bytes)
 		sum->session_bytes = more->session_bytes;

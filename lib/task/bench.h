@@ -48,8 +48,8 @@ struct ds_bench_figures {
 	unsigned documents;
 	/* cost */
 	uint64_t tokens, decoded_tokens;
-	double read_seconds, decode_seconds;
-	uint64_t session_bytes, peak_bytes; /* the greatest; peak 0: not known */
+	double read_seconds, read_cpu_seconds, decode_seconds; /* cpu: of all threads */
+	uint64_t session_bytes, peak_bytes;		       /* the greatest; peak 0: not known */
 	/* perplexity */
 	uint64_t scored;
 	double nll;

@@ -61,6 +61,17 @@ $ python3 -c 'import json; [json.loads(line) for line in open("rows")]'
 $ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --tasks perplexity --stats=stats >out && python3 -c 'import json; s = json.load(open("stats")); print(s["documents"], s["prompt_tokens"], s["generated_tokens"], s["input_bytes"], *sorted(s))'
 >~ 1 1500 32 \d+ cpu cpu_seconds documents generate_seconds generated_tokens input_bytes load_ms peak_rss_bytes prompt_seconds prompt_tokens seconds threads
 
+A picture
+$ cp text 'a<&">b'; ds-bench --matrix -m m/llama-long.gguf --text 'a<&">b' --text text --lengths 1500,2K --plot p.svg >out && python3 -c 'import xml.dom.minidom as x; d = x.parse("p.svg"); print(d.documentElement.tagName, len(d.getElementsByTagName("path")), len(d.getElementsByTagName("rect")))'
+> svg 9 9
+$ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --tasks needle --plot p.svg >out && python3 -c 'import xml.dom.minidom as x; x.parse("p.svg")' && grep -o 'class="t">[^<]*' p.svg
+> class="t">llama, 3 layers, 64 dimensions, 16384 tokens of context, 356 in the vocabulary, 1 text
+> class="t">Reading the document, seconds
+> class="t">Reading, tokens a second
+> class="t">Digits of needles right, %
+> class="t">Decoding at the end, tokens a second
+> class="t">Peak memory, MB
+
 The same figures whatever the threads, the instruction set and the tasks
 $ figures() { ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --format jsonl "$@" | sed 's/,"prompt_sec.*//'; }; figures -j 1 >want; figures -j 3 | cmp - want && DS_CPU=ref figures | cmp - want && DS_CPU=avx2 figures | cmp - want
 $ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --format jsonl --tasks perplexity | grep -o '"perplexity":[0-9.]*' >alone; grep -o '"perplexity":[0-9.]*' want | cmp - alone
@@ -90,4 +101,15 @@ $ ds-bench --matrix -m m/llama-long.gguf --text text -o text
 ! ds-bench: text is input and output
 ! Try 'ds-bench --help'.
 ? 2
+$ cp text other; ds-bench --matrix -m m/llama-long.gguf --text text --text other --plot other
+! ds-bench: other is input and output
+! Try 'ds-bench --help'.
+? 2
+$ ds-bench --matrix -m m/llama-long.gguf --text text -o rows.new --plot rows.new
+! ds-bench: --plot: rows.new is the output already
+! Try 'ds-bench --help'.
+? 2
+$ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --tasks needle --plot nowhere/p.svg >out
+!~ ds-bench: nowhere/p.svg: cannot .*
+? 1
 $ test ! -e rows.new
