@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { OPT_FORMAT = CLI_LONG, OPT_FROM, OPT_RECOVER };
@@ -28,6 +29,7 @@ struct cat {
 	int from; /* enum cat_kind + 1, or 0 for auto */
 	bool inspect, recover, some_types;
 	bool wanted[256];
+	uint64_t input_bytes;
 };
 
 static void want_type(const struct cli *cli, struct cat *cat, const char *name, size_t n)
@@ -86,6 +88,14 @@ static enum cat_form choose_form(const struct cli *cli, const struct cat *cat, e
 	return cat->form;
 }
 
+/* Bytes of an input that was read; archives are mapped, not read. */
+static uint64_t bytes_of(const struct ds_in *in)
+{
+	struct stat st;
+
+	return in->offset == 0 && fstat(in->fd, &st) == 0 ? (uint64_t)st.st_size : in->offset;
+}
+
 /* One input; the sink is opened by the first. */
 static enum ds_status convert_file(struct cli *cli, const char *path, struct cat_sink *sink,
 				   struct ds_out *out, struct ds_err *err)
@@ -106,6 +116,7 @@ static enum ds_status convert_file(struct cli *cli, const char *path, struct cat
 	}
 	if (st == DS_OK)
 		st = cat_source(cli, &in, kind, cat->recover, sink, err);
+	cat->input_bytes += bytes_of(&in);
 	ds_in_close(&in);
 	return st;
 }
@@ -136,6 +147,8 @@ static void convert(struct cli *cli, char **paths, int n)
 			cli_error(cli, &err);
 	}
 	cat_sink_close(&sink);
+	cli_stat_u64(cli, "input_bytes", ((struct cat *)cli->user)->input_bytes);
+	cli_stat_u64(cli, "output_bytes", out.written);
 	cli_stat_u64(cli, "documents", sink.documents);
 	if (!whole || st != DS_OK)
 		ds_out_abort(&out);

@@ -377,6 +377,10 @@ static void add_stats(struct chunk *c)
 		return;
 	cli_stat_u64(&c->cli, "chunks", c->chunks);
 	cli_stat_u64(&c->cli, "tokens", c->tokens);
+	if (c->model) {
+		cli_stat_u64(&c->cli, "threads", ds_pool_threads(c->pool));
+		cli_stat_text(&c->cli, "cpu", ds_model_kernels(c->model));
+	}
 }
 
 int main(int argc, char **argv)

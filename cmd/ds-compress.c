@@ -55,6 +55,10 @@ struct compress {
 	const char *folder, *name;
 	uint32_t passage_tokens, overlap_tokens;
 	struct ds_archive_options archive;
+	/* for --stats: of all archives that were made or read */
+	struct ds_archive_totals totals;
+	uint64_t input_bytes;
+	unsigned threads;
 };
 
 static void on_option(struct cli *cli, int key, const char *arg)
@@ -147,23 +151,43 @@ static enum ds_status import(struct compress *z, struct ds_import *im, const cha
 	return st;
 }
 
-static void tell_totals(struct compress *z, const struct ds_archive_totals *t, uint64_t input)
+static double ratio(const struct ds_archive_totals *t)
 {
-	struct cli *cli = &z->cli;
-	double ratio = t->text_bytes ? (double)t->file_bytes / (double)t->text_bytes : 0;
+	return t->text_bytes ? (double)t->file_bytes / (double)t->text_bytes : 0;
+}
 
-	cli_stat_u64(cli, "input_bytes", input);
+static void put_stats(struct compress *z)
+{
+	const struct ds_archive_totals *t = &z->totals;
+	struct cli *cli = &z->cli;
+
+	cli_stat_u64(cli, "input_bytes", z->input_bytes);
 	cli_stat_u64(cli, "text_bytes", t->text_bytes);
-	cli_stat_u64(cli, "output_bytes", t->file_bytes);
+	if (!z->mode)
+		cli_stat_u64(cli, "output_bytes", t->file_bytes);
 	cli_stat_u64(cli, "index_bytes", t->vector_bytes + t->word_bytes);
-	cli_stat_real(cli, "ratio", ratio);
+	cli_stat_real(cli, "ratio", ratio(t));
 	cli_stat_u64(cli, "documents", t->documents);
 	cli_stat_u64(cli, "chunks", t->passages);
-	cli_note(cli,
+	cli_stat_u64(cli, "threads", z->threads);
+}
+
+static void tell_totals(struct compress *z, const struct ds_archive_totals *t, uint64_t input)
+{
+	struct ds_archive_totals *sum = &z->totals;
+
+	z->input_bytes += input;
+	sum->documents += t->documents;
+	sum->text_bytes += t->text_bytes;
+	sum->passages += t->passages;
+	sum->file_bytes += t->file_bytes;
+	sum->vector_bytes += t->vector_bytes;
+	sum->word_bytes += t->word_bytes;
+	cli_note(&z->cli,
 		 "%llu documents, %llu bytes -> %llu (%.2f %%): text %llu, embeddings %llu, words "
 		 "%llu",
 		 (unsigned long long)t->documents, (unsigned long long)t->text_bytes,
-		 (unsigned long long)t->file_bytes, 100 * ratio,
+		 (unsigned long long)t->file_bytes, 100 * ratio(t),
 		 (unsigned long long)(t->block_bytes + t->dictionary_bytes),
 		 (unsigned long long)t->vector_bytes, (unsigned long long)t->word_bytes);
 }
@@ -214,7 +238,7 @@ static enum ds_status make_archive(struct compress *z, struct ds_err *err)
 	}
 	if (st == DS_OK)
 		tell_totals(z, &totals, input);
-	cli_stat_u64(&z->cli, "threads", ds_pool_threads(z->archive.pool));
+	z->threads = ds_pool_threads(z->archive.pool);
 	ds_pool_free(z->archive.pool);
 	return st;
 }
@@ -279,8 +303,10 @@ static enum ds_status remove_members(struct compress *z, struct ds_err *err)
 		st = ds_pool_new(&z->archive.pool, z->cli.jobs, err);
 	if (st == DS_OK)
 		st = ds_archive_remove(a, z->cli.output, removed, &z->archive, &totals, err);
-	if (st == DS_OK)
+	if (st == DS_OK) {
 		tell_totals(z, &totals, totals.file_bytes);
+		z->threads = ds_pool_threads(z->archive.pool);
+	}
 	ds_pool_free(z->archive.pool);
 	free(removed);
 	ds_archive_close(a);
@@ -463,6 +489,7 @@ int main(int argc, char **argv)
 		.folder = ".",
 		.passage_tokens = 512,
 		.overlap_tokens = UINT32_MAX,
+		.threads = 1,
 		.archive = {.level = DS_ARCHIVE_LEVEL_DEFAULT,
 			    .block_bytes = DS_ARCHIVE_BLOCK_DEFAULT},
 	};
@@ -485,5 +512,6 @@ int main(int argc, char **argv)
 	for (int i = 0; z.mode && i < (z.mode == 't' ? z.cli.n_operand : 1); i++)
 		if (read_archive(&z, z.cli.operand[i], &err) != DS_OK)
 			cli_error(&z.cli, &err);
+	put_stats(&z);
 	return cli_finish(&z.cli);
 }

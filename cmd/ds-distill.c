@@ -3,6 +3,7 @@
  *
  * Everything is held in memory: the teacher's embeddings of the lines to fit are the most of it.
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +76,7 @@ struct distill {
 	struct files weights, fit, report;
 	size_t tokens_max;
 	double require;
+	double cosine, spearman; /* the least of all reports */
 	struct ds_model *teacher;
 	struct ds_pool *pool;
 	struct ds_corpus weights_text, fit_text;
@@ -163,10 +165,16 @@ static enum ds_status read_files(const struct distill *d, const struct files *fi
 
 static enum ds_status open_all(struct distill *d, struct ds_err *err)
 {
+	double start = cli_seconds();
+
 	DS_TRY(ds_model_open(&d->teacher, d->cli.model, err));
 	DS_TRY(ds_pool_new(&d->pool, d->cli.jobs, err));
+	cli_stat_real(&d->cli, "load_ms", 1e3 * (cli_seconds() - start));
+	cli_stat_u64(&d->cli, "threads", ds_pool_threads(d->pool));
+	cli_stat_text(&d->cli, "cpu", ds_model_kernels(d->teacher));
 	DS_TRY(read_files(d, &d->fit, &d->fit_text, err));
 	DS_TRY(read_files(d, &d->weights, &d->weights_text, err));
+	cli_stat_u64(&d->cli, "input_bytes", d->fit_text.bytes + d->weights_text.bytes);
 	d->options.fit = &d->fit_text;
 	d->options.weights = d->weights.n ? &d->weights_text : &d->fit_text;
 	cli_note(&d->cli, "teacher %s; %zu lines, %zu tokens to fit", ds_model_describe(d->teacher),
@@ -193,13 +201,17 @@ static enum ds_status report(struct distill *d, bool *met_ret, struct ds_err *er
 		}
 		printf("%s: %zu lines, cosine %.4f, spearman %.4f\n", d->report.path[i], r.lines,
 		       r.cosine, r.spearman);
-		cli_stat_real(&d->cli, "cosine", r.cosine);
-		cli_stat_real(&d->cli, "spearman", r.spearman);
+		d->cosine = fmin(d->cosine, r.cosine);
+		d->spearman = fmin(d->spearman, r.spearman);
 		if (r.cosine >= d->require)
 			continue;
 		cli_warn(&d->cli, "%s: cosine %.4f, at least %.4f required", d->report.path[i],
 			 r.cosine, d->require);
 		*met_ret = false;
+	}
+	if (d->report.n) {
+		cli_stat_real(&d->cli, "cosine", d->cosine);
+		cli_stat_real(&d->cli, "spearman", d->spearman);
 	}
 	return DS_OK;
 }
@@ -257,6 +269,8 @@ int main(int argc, char **argv)
 		.options = {.dims = DIMS_DEFAULT, .sif = SIF_DEFAULT, .passes = PASSES_DEFAULT},
 		.tokens_max = TOKENS_DEFAULT,
 		.require = -1,
+		.cosine = INFINITY,
+		.spearman = INFINITY,
 	};
 	struct ds_err err;
 

@@ -234,6 +234,7 @@ static void run(struct cli *cli)
 	if (st == DS_OK) {
 		cli_note(cli, "%s", ds_model_describe(model));
 		cli_stat_real(cli, "load_ms", 1e3 * (cli_seconds() - start));
+		cli_stat_text(cli, "cpu", ds_model_kernels(model));
 		st = ds_pool_new(&pool, cli->jobs, &err);
 	}
 	if (st == DS_OK)

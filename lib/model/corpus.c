@@ -62,6 +62,7 @@ enum ds_status ds_corpus_read(struct ds_corpus *corpus, const struct ds_tokenize
 		st = ds_encoder_new(&enc, tok, err);
 	if (st == DS_OK)
 		st = add_text(corpus, enc, &text, tokens_max, err);
+	corpus->bytes += text.len;
 	ds_encoder_free(enc);
 	ds_buf_fini(&text);
 	return st;

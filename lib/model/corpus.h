@@ -15,6 +15,7 @@ struct ds_corpus {
 	size_t *end;  /* [n]: line i is id[i ? end[i - 1] : 0 .. end[i]) */
 	size_t n;
 	size_t cap_id, cap_end;
+	uint64_t bytes; /* of the files read */
 };
 
 /* A zeroed struct is empty. */

@@ -187,3 +187,9 @@ $ ds-cat -i --format text
 ! ds-cat: -i goes with none of --format, -t and -o
 ! Try 'ds-cat --help'.
 ? 2
+
+Figures
+$ printf hello >in.txt; ds-cat --stats=stats in.txt -o out && python3 -c 'import json; s = json.load(open("stats")); print(s["input_bytes"], s["output_bytes"] > 100, s["documents"]); print(*sorted(s))'
+> 5 True 1
+> cpu_seconds documents input_bytes output_bytes peak_rss_bytes seconds
+$ ds-compress -o s.dsz in.txt && ds-cat --stats=stats s.dsz >out && test "$(grep -o '"input_bytes":[0-9]*' stats)" = "\"input_bytes\":$(wc -c <s.dsz)"

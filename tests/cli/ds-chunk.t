@@ -91,3 +91,12 @@ $ ds-chunk --join --format text
 $ ds-chunk -m nowhere.gguf a.txt
 ! ds-chunk: nowhere.gguf: cannot open: No such file or directory
 ? 1
+
+Figures
+$ printf 'One two three. Four five six.' >in.txt; ds-chunk --stats=stats in.txt >out && python3 -c 'import json; s = json.load(open("stats")); print(s["input_bytes"], s["documents"], s["chunks"], s["tokens"]); print(*sorted(s))'
+> 29 1 1 10
+> chunks cpu_seconds documents input_bytes load_ms peak_rss_bytes seconds tokens
+$ ds-chunk -b semantic --stats=stats in.txt >out && grep -c '"threads":[0-9]*,"cpu":"[a-z0-9]*"' stats
+> 1
+$ ds-chunk in.txt | ds-chunk --join --stats >out
+!~ \{"input_bytes":\d+,"documents":1,"seconds":.*\}

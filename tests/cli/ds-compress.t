@@ -106,3 +106,11 @@ $ ds-compress --add many
 ! ds-compress: --add needs the archive: -o FILE
 ! Try 'ds-compress --help'.
 ? 2
+
+Figures
+$ printf 'some text' >in.txt; ds-compress -j 2 -o s.dsz --stats=stats in.txt && python3 -c 'import json; s = json.load(open("stats")); print(s["input_bytes"], s["text_bytes"], s["documents"], s["chunks"], s["threads"]); print(*sorted(s))'
+> 9 9 1 1 2
+> chunks cpu_seconds documents index_bytes input_bytes output_bytes peak_rss_bytes ratio seconds text_bytes threads
+Several archives are summed up: every key stands once.
+$ ds-compress -t --stats=stats s.dsz s.dsz && python3 -c 'import json; s = json.load(open("stats"), object_pairs_hook=list); print(len(s) == len(dict(s)), dict(s)["text_bytes"], dict(s)["documents"])'
+> True 18 2

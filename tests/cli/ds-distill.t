@@ -84,3 +84,8 @@ $ ds-distill -m m/bad-truncated.gguf -o x.gguf
 $ test ! -e x.gguf && ls -a | grep -c '^\.[^.]'
 > 0
 ? 1
+
+Figures
+$ ds-distill -q -m m/bert-F32.gguf -o s.gguf --dims 16 --fit fit.txt --report fit.txt --report fit.txt --stats=stats >out && python3 -c 'import json; s = json.load(open("stats")); print(s["input_bytes"] == len(open("fit.txt").read()), s["tokens"] > 100, s["cosine"] > 0); print(*sorted(s))'
+> True True True
+> cosine cpu cpu_seconds explained input_bytes load_ms peak_rss_bytes seconds spearman threads tokens

@@ -74,3 +74,8 @@ $ ds-grep --min-scor=2 x a.txt
 
 The same bytes from any number of threads and any instruction set.
 $ ds-grep -k 5 -j 1 'flour' a.txt b.txt > 1; DS_CPU=ref ds-grep -k 5 -j 3 flour a.txt b.txt | cmp - 1
+
+Figures
+$ printf 'Ships sail across the ocean.' >in.txt; ds-grep --stats=stats ship in.txt >out && python3 -c 'import json; s = json.load(open("stats")); print(s["input_bytes"], s["documents"], s["passages"], s["hits"]); print(*sorted(s))'
+> 28 1 1 1
+> cpu cpu_seconds documents hits input_bytes load_ms passages peak_rss_bytes seconds threads
