@@ -43,10 +43,14 @@ struct ds_attn_policy {
 	double require_mass;	      /* audited mass below it is a failure; 0: none */
 };
 
-/* "dense", "window:2048", "keys:512,32", "mass:0.2" ...; DS_EINVAL tells what was expected. */
+/*
+ * "dense", "window:2048", "keys:512,32", "mass:0.2" ...: what is left out at the end has its
+ * default.  Numbers have at most six digits after the point.  DS_EINVAL tells what was expected.
+ */
 enum ds_status ds_attn_policy_parse(struct ds_attn_policy *policy_ret, const char *text,
 				    struct ds_err *err);
-/* The text form, all parameters written. */
+#define DS_ATTN_TEXT_BYTES 96
+/* The text form, all parameters written; DS_ATTN_TEXT_BYTES are enough. */
 void ds_attn_policy_text(const struct ds_attn_policy *policy, char *text, size_t size);
 
 /* Blocks of 16 keys, ascending. */
