@@ -96,6 +96,8 @@ static enum ds_status pool_states(struct scratch *s, const struct ds_model *mode
 
 static enum ds_status put_ids(struct scratch *s, const uint32_t *id, size_t n, struct ds_err *err)
 {
+	if (n == 0)
+		return DS_OK;
 	DS_TRY(ds_grow(&s->id, &s->cap, s->n + n, sizeof *s->id, err));
 	memcpy(s->id + s->n, id, n * sizeof *id);
 	s->n += n;
