@@ -367,7 +367,9 @@ void cli_progress_steps(struct cli *cli, const char *what, uint64_t done, uint64
 {
 	if (!progress_begin(cli, what))
 		return;
-	fprintf(stderr, "%llu of %llu", (unsigned long long)done, (unsigned long long)total);
+	fprintf(stderr, "%llu", (unsigned long long)done);
+	if (total)
+		fprintf(stderr, " of %llu", (unsigned long long)total);
 	fflush(stderr);
 }
 

@@ -117,7 +117,7 @@ enum ds_status cli_each_input(struct cli *cli,
 
 /* Progress on stderr: shown only on a terminal, after 1 s, erased at the end; total 0: unknown. */
 void cli_progress(struct cli *cli, const char *what, uint64_t done_bytes, uint64_t total_bytes);
-/* The same where work is counted in steps: "fitting: 12 of 47". */
+/* The same where work is counted in steps: "fitting: 12 of 47", or "12" for total 0. */
 void cli_progress_steps(struct cli *cli, const char *what, uint64_t done, uint64_t total);
 /* Erase it before its time: output follows, perhaps on the same terminal. */
 void cli_progress_erase(void);

@@ -292,6 +292,8 @@ static void check_options(struct infer *cmd)
 		cli_usage(&cmd->cli, "-t %s needs a language model: -m FILE", cmd->task->name);
 	if (cmd->task == &tasks[CLASSIFY] && !cmd->labels)
 		cli_usage(&cmd->cli, "-t classify needs --labels");
+	if (cmd->labels)
+		infer_check_labels(cmd);
 	if (cmd->task == &tasks[CLASSIFY] && cmd->cli.format == CLI_FRAMES)
 		cli_usage(&cmd->cli, "-t classify writes text or jsonl");
 	if (cmd->document)

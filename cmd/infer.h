@@ -52,6 +52,7 @@ struct infer {
 	/* opened by the task, once it is able to start */
 	struct ds_out out;
 	struct ds_frame_writer writer;
+	uint64_t number; /* of the document frame written last */
 	uint64_t input_bytes, documents;
 };
 
@@ -59,30 +60,46 @@ enum ds_status infer_open_output(struct infer *cmd, struct ds_err *err);
 /* Commit the output, with its end frame, unless an input failed and it is a file. */
 enum ds_status infer_close_output(struct infer *cmd, struct ds_err *err);
 
-/* A document in memory. */
-struct infer_text {
+struct infer_name {
 	const char *name; /* "" for standard input */
 	size_t name_len;
-	const uint8_t *bytes;
-	size_t len;
+};
+/* What takes documents as they come. */
+struct infer_sink {
+	enum ds_status (*begin)(void *user, const struct infer_name *name, struct ds_err *err);
+	enum ds_status (*more)(void *user, const uint8_t *bytes, size_t n, struct ds_err *err);
+	/* Nothing more has come yet; or NULL. */
+	enum ds_status (*idle)(void *user, struct ds_err *err);
+	enum ds_status (*end)(void *user, struct ds_err *err);
+	void *user;
 };
 /*
  * Every document of the inputs in order: plain files, or lines with --lines, or the documents of
- * frame streams.  What is wrong with one (DS_ELIMIT, DS_EINVAL, DS_EFORMAT from take()) is reported
- * with its name, and the others follow.
+ * frame streams.  What is wrong with one (DS_ELIMIT, DS_EINVAL, DS_EFORMAT from the sink) is
+ * reported with its name, what is left of it passed over, and the others follow.
  */
+enum ds_status infer_each_document(struct infer *cmd, const struct infer_sink *sink,
+				   struct ds_err *err);
+
+/* Append to a text that is held in memory; DS_EIO when it becomes too long for that. */
+enum ds_status infer_hold(struct infer *cmd, struct ds_buf *text, const void *bytes, size_t n,
+			  struct ds_err *err);
+/* A document in memory. */
+struct infer_text {
+	struct infer_name name;
+	const uint8_t *bytes;
+	size_t len;
+};
+/* Every document, whole. */
 enum ds_status infer_each_text(struct infer *cmd,
 			       enum ds_status (*take)(void *user, const struct infer_text *text,
 						      struct ds_err *err),
 			       void *user, struct ds_err *err);
-/* A document as frames: its beginning and text, and after what belongs to it its end. */
-enum ds_status infer_begin_text(struct infer *cmd, const struct infer_text *name,
-				const struct ds_part *text, uint64_t *number_ret,
+/* The beginning of a document as frames, with the number cmd->number. */
+enum ds_status infer_begin_text(struct infer *cmd, const struct infer_name *name, uint64_t size,
 				struct ds_err *err);
-enum ds_status infer_end_text(struct infer *cmd, const struct ds_part *text, uint64_t number,
-			      struct ds_err *err);
 /* A document that is nothing but this text, as frames. */
-enum ds_status infer_put_text(struct infer *cmd, const struct infer_text *name,
+enum ds_status infer_put_text(struct infer *cmd, const struct infer_name *name,
 			      const struct ds_buf *text, struct ds_err *err);
 
 /* The model of -m for a language-model task, with figures for --stats. */
@@ -96,5 +113,7 @@ enum ds_status infer_generate(struct infer *cmd, struct ds_err *err);
 enum ds_status infer_score(struct infer *cmd, struct ds_err *err);
 enum ds_status infer_classify(struct infer *cmd, struct ds_err *err);
 enum ds_status infer_outline(struct infer *cmd, struct ds_err *err);
+/* Usage error for --labels that are empty, twice there or too many. */
+void infer_check_labels(const struct infer *cmd);
 
 #endif

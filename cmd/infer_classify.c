@@ -17,26 +17,43 @@ struct classify {
 	struct ds_buf line;
 };
 
-/* --labels a,b,c */
+/* The next of --labels a,b,c, from *p on. */
+static struct ds_part next_label(const char **p)
+{
+	const char *begin = *p, *end = strchrnul(begin, ',');
+
+	*p = *end ? end + 1 : NULL;
+	return (struct ds_part){begin, (size_t)(end - begin)};
+}
+
+void infer_check_labels(const struct infer *cmd)
+{
+	size_t n = 0;
+
+	for (const char *p = cmd->labels; p; n++) {
+		struct ds_part label = next_label(&p);
+
+		if (label.len == 0)
+			cli_usage(&cmd->cli, "--labels: a label is empty");
+		if (n == DS_LABELS_MAX)
+			cli_usage(&cmd->cli, "--labels: at most %d labels", DS_LABELS_MAX);
+		for (const char *q = p; q;) {
+			struct ds_part other = next_label(&q);
+
+			if (other.len == label.len &&
+			    memcmp(other.bytes, label.bytes, label.len) == 0)
+				cli_usage(&cmd->cli, "--labels: '%.*s' is there twice",
+					  (int)label.len, (const char *)label.bytes);
+		}
+	}
+}
+
 static enum ds_status split_labels(struct classify *c, struct ds_err *err)
 {
-	const char *p = c->cmd->labels, *end;
-
-	do {
-		end = strchrnul(p, ',');
-		if (end == p)
-			cli_usage(&c->cmd->cli, "--labels: a label is empty");
-		for (size_t i = 0; i < c->n_label; i++)
-			if (c->label[i].len == (size_t)(end - p) &&
-			    memcmp(c->label[i].bytes, p, c->label[i].len) == 0)
-				cli_usage(&c->cmd->cli, "--labels: '%.*s' is there twice",
-					  (int)(end - p), p);
-		if (c->n_label == DS_LABELS_MAX)
-			cli_usage(&c->cmd->cli, "--labels: at most %d labels", DS_LABELS_MAX);
+	for (const char *p = c->cmd->labels; p;) {
 		DS_TRY(ds_grow(&c->label, &c->cap, c->n_label + 1, sizeof *c->label, err));
-		c->label[c->n_label++] = (struct ds_part){p, (size_t)(end - p)};
-		p = end + 1;
-	} while (*end);
+		c->label[c->n_label++] = next_label(&p);
+	}
 	c->score = ds_alloc(c->n_label, sizeof *c->score);
 	return c->score ? DS_OK : ds_fail_nomem(err, c->n_label * sizeof *c->score);
 }
@@ -62,7 +79,7 @@ static enum ds_status put_json(struct classify *c, const struct infer_text *text
 	struct ds_buf *line = &c->line;
 
 	DS_TRY(put_text(line, "{", err));
-	DS_TRY(ds_json_string("doc", text->name, text->name_len, line, err));
+	DS_TRY(ds_json_string("doc", text->name.name, text->name.name_len, line, err));
 	DS_TRY(ds_json_string("label", c->label[best].bytes, c->label[best].len, line, err));
 	DS_TRY(put_number(line, ",\"probability\":", c->score[best].probability, err));
 	DS_TRY(put_text(line, ",\"labels\":[", err));

@@ -42,7 +42,7 @@ static enum ds_status put_line(struct generate *g, const struct infer_text *text
 
 	g->line.len = 0;
 	DS_TRY(ds_buf_append(&g->line, "{", 1, err));
-	DS_TRY(ds_json_string("doc", text->name, text->name_len, &g->line, err));
+	DS_TRY(ds_json_string("doc", text->name.name, text->name.name_len, &g->line, err));
 	DS_TRY(ds_json_string("answer", g->answer.data, g->answer.len, &g->line, err));
 	DS_TRY(ds_buf_append(&g->line, figures, (size_t)n, err));
 	return ds_out_write(&g->cmd->out, g->line.data, g->line.len, err);
@@ -55,7 +55,7 @@ static enum ds_status put_answer(struct generate *g, const struct infer_text *te
 	struct infer *cmd = g->cmd;
 
 	if (cmd->format == CLI_FRAMES)
-		return infer_put_text(cmd, text, &g->answer, err);
+		return infer_put_text(cmd, &text->name, &g->answer, err);
 	if (cmd->format == CLI_JSONL)
 		DS_TRY(put_line(g, text, made, err));
 	else if (g->last != '\n')
@@ -91,11 +91,11 @@ static enum ds_status answer(void *user, const struct infer_text *text, struct d
 static enum ds_status answer_all(struct generate *g, struct ds_err *err)
 {
 	struct infer *cmd = g->cmd;
-	struct infer_text alone = {.name = cmd->document ? cmd->document : ""};
+	struct infer_text alone = {.name.name = cmd->document ? cmd->document : ""};
 
 	if (cmd->cli.n_operand || !cmd->prompt)
 		return infer_each_text(cmd, answer, g, err);
-	alone.name_len = strlen(alone.name);
+	alone.name.name_len = strlen(alone.name.name);
 	cmd->documents = 1;
 	return answer(g, &alone, err);
 }

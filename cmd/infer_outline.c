@@ -127,7 +127,7 @@ static enum ds_status put_json(struct outline *o, const struct infer_text *text,
 	enum ds_status st = DS_OK;
 
 	DS_TRY(ds_buf_append(&o->made, "{", 1, err));
-	DS_TRY(ds_json_string("doc", text->name, text->name_len, &o->made, err));
+	DS_TRY(ds_json_string("doc", text->name.name, text->name.name_len, &o->made, err));
 	DS_TRY(say(&o->made, ",\"outline\":[", err));
 	for (size_t i = 0; i < o->n_point && st == DS_OK; i++) {
 		part.len = 0;
@@ -160,7 +160,7 @@ static enum ds_status outline_text(void *user, const struct infer_text *text, st
 	if (cmd->format != CLI_JSONL)
 		DS_TRY(put_points(o, text, err));
 	if (cmd->format == CLI_FRAMES)
-		return infer_put_text(cmd, text, &o->made, err);
+		return infer_put_text(cmd, &text->name, &o->made, err);
 	if (cmd->format == CLI_TEXT)
 		return DS_OK;
 	DS_TRY(put_json(o, text, err));

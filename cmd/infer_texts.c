@@ -6,81 +6,119 @@
 #include "frame/join.h"
 #include "infer.h"
 
-struct texts {
+#define READ_BYTES ((size_t)65536)
+
+/* The walk over the inputs: documents as they come. */
+struct walk {
 	struct infer *cmd;
-	enum ds_status (*take)(void *user, const struct infer_text *text, struct ds_err *err);
-	void *user;
-	struct ds_buf bytes, name;
+	const struct infer_sink *sink;
+	struct ds_buf name, line;
+	uint64_t bytes; /* of the document at hand */
+	bool refused;	/* what is left of it is passed over */
 };
 
-static enum ds_status give(struct texts *t, const uint8_t *bytes, size_t n, struct ds_err *err)
+/* What is wrong with a document is told, with its name; the others follow. */
+static enum ds_status survive(struct walk *w, enum ds_status st, struct ds_err *err)
 {
-	struct infer_text text = {(const char *)t->name.data, t->name.len, bytes, n};
-	enum ds_status st = t->take(t->user, &text, err);
-
-	t->cmd->input_bytes += n;
-	if (st != DS_ELIMIT && st != DS_EINVAL && st != DS_EFORMAT) {
-		t->cmd->documents += st == DS_OK;
+	if (st != DS_ELIMIT && st != DS_EINVAL && st != DS_EFORMAT)
 		return st;
-	}
-	if (t->name.len) {
-		DS_TRY(ds_buf_append(&t->name, "", 1, NULL));
-		ds_err_set_path(err, (const char *)t->name.data);
-		t->name.len--;
+	if (w->name.len) {
+		DS_TRY(ds_buf_append(&w->name, "", 1, NULL));
+		ds_err_set_path(err, (const char *)w->name.data);
+		w->name.len--;
 	} else {
 		ds_err_set_path(err, "(stdin)");
 	}
-	cli_error(&t->cmd->cli, err);
+	cli_error(&w->cmd->cli, err);
+	w->refused = true;
 	return DS_OK;
 }
 
-static enum ds_status rename_text(struct texts *t, const char *name, size_t n, struct ds_err *err)
+static enum ds_status begin(struct walk *w, struct ds_err *err)
 {
-	t->name.len = 0;
-	return ds_buf_append(&t->name, name, n, err);
+	struct infer_name name = {(const char *)w->name.data, w->name.len};
+
+	w->bytes = 0;
+	w->refused = false;
+	return survive(w, w->sink->begin(w->sink->user, &name, err), err);
+}
+
+static enum ds_status more(struct walk *w, const uint8_t *bytes, size_t n, struct ds_err *err)
+{
+	w->bytes += n;
+	w->cmd->input_bytes += n;
+	if (w->refused || n == 0)
+		return DS_OK;
+	return survive(w, w->sink->more(w->sink->user, bytes, n, err), err);
+}
+
+static enum ds_status end(struct walk *w, struct ds_err *err)
+{
+	if (w->refused)
+		return DS_OK;
+	DS_TRY(survive(w, w->sink->end(w->sink->user, err), err));
+	w->cmd->documents += !w->refused;
+	return DS_OK;
+}
+
+static enum ds_status rename_text(struct walk *w, const char *name, size_t n, struct ds_err *err)
+{
+	w->name.len = 0;
+	return ds_buf_append(&w->name, name, n, err);
 }
 
 /* --- plain --------------------------------------------------------------------------------- */
 
-/* Take the whole lines out of the buffer. */
-static enum ds_status give_lines(struct texts *t, struct ds_err *err)
+static enum ds_status take_line(struct walk *w, const uint8_t *line, size_t n, struct ds_err *err)
 {
-	size_t done = 0;
-	const uint8_t *end;
-
-	while (done < t->bytes.len &&
-	       (end = memchr(t->bytes.data + done, '\n', t->bytes.len - done))) {
-		const uint8_t *line = t->bytes.data + done;
-
-		DS_TRY(give(t, line, (size_t)(end - line), err));
-		done += (size_t)(end - line) + 1;
-	}
-	ds_buf_consume(&t->bytes, done);
-	return DS_OK;
+	DS_TRY(begin(w, err));
+	DS_TRY(more(w, line, n, err));
+	return end(w, err);
 }
 
-static enum ds_status take_plain(struct texts *t, struct ds_in *in, struct ds_err *err)
+static enum ds_status take_lines(struct walk *w, struct ds_in *in, struct ds_err *err)
 {
 	size_t got;
 
+	w->line.len = 0;
 	do {
-		DS_TRY(ds_buf_reserve(&t->bytes, 65536, err));
-		DS_TRY(ds_in_read(in, t->bytes.data + t->bytes.len, 65536, &got, err));
-		t->bytes.len += got;
-		if (t->cmd->lines)
-			DS_TRY(give_lines(t, err));
-		if (t->bytes.len > INFER_TEXT_BYTES_MAX)
-			return ds_fail_at(err, DS_EIO, in->name, DS_NO_OFFSET,
-					  "a text is longer than %zu bytes", INFER_TEXT_BYTES_MAX);
+		size_t done = 0;
+		const uint8_t *stop;
+
+		DS_TRY(infer_hold(w->cmd, &w->line, NULL, 0, err));
+		DS_TRY(ds_buf_reserve(&w->line, READ_BYTES, err));
+		DS_TRY(ds_in_read(in, w->line.data + w->line.len, READ_BYTES, &got, err));
+		w->line.len += got;
+		while (done < w->line.len &&
+		       (stop = memchr(w->line.data + done, '\n', w->line.len - done))) {
+			const uint8_t *line = w->line.data + done;
+
+			DS_TRY(take_line(w, line, (size_t)(stop - line), err));
+			done += (size_t)(stop - line) + 1;
+		}
+		ds_buf_consume(&w->line, done);
 	} while (got);
-	if (t->bytes.len || !t->cmd->lines)
-		return give(t, t->bytes.data, t->bytes.len, err);
-	return DS_OK;
+	return w->line.len ? take_line(w, w->line.data, w->line.len, err) : DS_OK;
+}
+
+static enum ds_status take_plain(struct walk *w, struct ds_in *in, struct ds_err *err)
+{
+	size_t got;
+
+	DS_TRY(begin(w, err));
+	DS_TRY(ds_buf_reserve(&w->line, READ_BYTES, err));
+	do {
+		if (w->sink->idle && !w->refused && ds_in_waits(in))
+			DS_TRY(survive(w, w->sink->idle(w->sink->user, err), err));
+		DS_TRY(ds_in_read(in, w->line.data, READ_BYTES, &got, err));
+		DS_TRY(more(w, w->line.data, got, err));
+	} while (got);
+	return end(w, err);
 }
 
 /* --- frames -------------------------------------------------------------------------------- */
 
-static enum ds_status take_frame(struct texts *t, const struct ds_frame *f, struct ds_join *join,
+static enum ds_status take_frame(struct walk *w, const struct ds_frame *f, struct ds_join *join,
 				 struct ds_err *err)
 {
 	struct ds_document_end e;
@@ -92,24 +130,21 @@ static enum ds_status take_frame(struct texts *t, const struct ds_frame *f, stru
 	switch (f->type) {
 	case DS_FRAME_DOCUMENT:
 		DS_TRY(ds_document_get(f, &d, err));
-		t->bytes.len = 0;
-		return rename_text(t, d.name, d.name_len, err);
+		DS_TRY(rename_text(w, d.name, d.name_len, err));
+		return begin(w, err);
 	case DS_FRAME_DOCUMENT_END:
 		DS_TRY(ds_document_end_get(f, &e, err));
 		if (!join->any && e.size != 0)
 			return ds_fail_at(err, DS_EIO, NULL, f->offset,
 					  "a document without text or chunk frames, expected one "
 					  "of them");
-		return give(t, t->bytes.data, t->bytes.len, err);
+		return end(w, err);
 	default:
-		if (t->bytes.len + n > INFER_TEXT_BYTES_MAX)
-			return ds_fail_at(err, DS_EIO, NULL, f->offset,
-					  "a text is longer than %zu bytes", INFER_TEXT_BYTES_MAX);
-		return ds_buf_append(&t->bytes, bytes, n, err);
+		return more(w, bytes, n, err);
 	}
 }
 
-static enum ds_status take_frames(struct texts *t, struct ds_in *in, struct ds_err *err)
+static enum ds_status take_frames(struct walk *w, struct ds_in *in, struct ds_err *err)
 {
 	struct ds_frame_reader reader;
 	struct ds_frame frame;
@@ -119,7 +154,7 @@ static enum ds_status take_frames(struct texts *t, struct ds_in *in, struct ds_e
 	DS_TRY(ds_join_init(&join, err));
 	ds_frame_reader_init(&reader, in);
 	while ((st = ds_frame_next(&reader, &frame, err)) == DS_OK) {
-		st = take_frame(t, &frame, &join, err);
+		st = take_frame(w, &frame, &join, err);
 		if (st != DS_OK)
 			break;
 	}
@@ -130,16 +165,70 @@ static enum ds_status take_frames(struct texts *t, struct ds_in *in, struct ds_e
 
 static enum ds_status take_input(void *user, struct ds_in *in, const char *path, struct ds_err *err)
 {
-	struct texts *t = user;
+	struct walk *w = user;
 	bool frames;
 
-	in->tie = &t->cmd->out;
-	t->bytes.len = 0;
+	in->tie = &w->cmd->out;
 	DS_TRY(ds_frame_detect(in, &frames, err));
 	if (frames)
-		return take_frames(t, in, err);
-	DS_TRY(rename_text(t, path, strcmp(path, "-") == 0 ? 0 : strlen(path), err));
-	return take_plain(t, in, err);
+		return take_frames(w, in, err);
+	DS_TRY(rename_text(w, path, strcmp(path, "-") == 0 ? 0 : strlen(path), err));
+	return w->cmd->lines ? take_lines(w, in, err) : take_plain(w, in, err);
+}
+
+enum ds_status infer_each_document(struct infer *cmd, const struct infer_sink *sink,
+				   struct ds_err *err)
+{
+	struct walk w = {.cmd = cmd, .sink = sink};
+	enum ds_status st = cli_each_input(&cmd->cli, take_input, &w, err);
+
+	ds_buf_fini(&w.name);
+	ds_buf_fini(&w.line);
+	return st;
+}
+
+/* --- whole documents ----------------------------------------------------------------------- */
+
+enum ds_status infer_hold(struct infer *cmd, struct ds_buf *text, const void *bytes, size_t n,
+			  struct ds_err *err)
+{
+	(void)cmd;
+	if (text->len + n > INFER_TEXT_BYTES_MAX)
+		return ds_fail(err, DS_EIO, "a text is longer than %zu bytes",
+			       INFER_TEXT_BYTES_MAX);
+	return ds_buf_append(text, bytes, n, err);
+}
+
+struct texts {
+	struct infer *cmd;
+	const struct infer_name *name;
+	struct ds_buf bytes, path;
+	enum ds_status (*take)(void *user, const struct infer_text *text, struct ds_err *err);
+	void *user;
+};
+
+static enum ds_status begin_text(void *user, const struct infer_name *name, struct ds_err *err)
+{
+	struct texts *t = user;
+
+	t->bytes.len = t->path.len = 0;
+	return ds_buf_append(&t->path, name->name, name->name_len, err);
+}
+
+static enum ds_status more_text(void *user, const uint8_t *bytes, size_t n, struct ds_err *err)
+{
+	struct texts *t = user;
+
+	return infer_hold(t->cmd, &t->bytes, bytes, n, err);
+}
+
+static enum ds_status end_text(void *user, struct ds_err *err)
+{
+	struct texts *t = user;
+	struct infer_text text = {
+		{(const char *)t->path.data, t->path.len}, t->bytes.data, t->bytes.len};
+
+	return t->take(t->user, &text, err);
 }
 
 enum ds_status infer_each_text(struct infer *cmd,
@@ -148,44 +237,36 @@ enum ds_status infer_each_text(struct infer *cmd,
 			       void *user, struct ds_err *err)
 {
 	struct texts t = {.cmd = cmd, .take = take, .user = user};
-	enum ds_status st = cli_each_input(&cmd->cli, take_input, &t, err);
+	struct infer_sink sink = {
+		.begin = begin_text, .more = more_text, .end = end_text, .user = &t};
+	enum ds_status st = infer_each_document(cmd, &sink, err);
 
 	ds_buf_fini(&t.bytes);
-	ds_buf_fini(&t.name);
+	ds_buf_fini(&t.path);
 	return st;
 }
 
 /* --- output -------------------------------------------------------------------------------- */
 
-enum ds_status infer_begin_text(struct infer *cmd, const struct infer_text *name,
-				const struct ds_part *text, uint64_t *number_ret,
+enum ds_status infer_begin_text(struct infer *cmd, const struct infer_name *name, uint64_t size,
 				struct ds_err *err)
 {
-	uint64_t number = cmd->writer.order.documents;
-	struct ds_document d = {.name = name->name, .name_len = name->name_len, .size = text->len};
-	struct ds_text t = {0, text->bytes, text->len};
+	struct ds_document d = {.name = name->name, .name_len = name->name_len, .size = size};
 
-	*number_ret = number;
-	DS_TRY(ds_document_put(&cmd->writer, number, &d, err));
-	return text->len ? ds_text_put(&cmd->writer, number, &t, err) : DS_OK;
+	cmd->number = cmd->writer.order.documents;
+	return ds_document_put(&cmd->writer, cmd->number, &d, err);
 }
 
-enum ds_status infer_end_text(struct infer *cmd, const struct ds_part *text, uint64_t number,
-			      struct ds_err *err)
-{
-	struct ds_document_end e = {text->len, XXH3_64bits(text->bytes, text->len)};
-
-	return ds_document_end_put(&cmd->writer, number, &e, err);
-}
-
-enum ds_status infer_put_text(struct infer *cmd, const struct infer_text *name,
+enum ds_status infer_put_text(struct infer *cmd, const struct infer_name *name,
 			      const struct ds_buf *text, struct ds_err *err)
 {
-	struct ds_part part = {text->data, text->len};
-	uint64_t number;
+	struct ds_document_end e = {text->len, XXH3_64bits(text->data, text->len)};
+	struct ds_text t = {0, text->data, text->len};
 
-	DS_TRY(infer_begin_text(cmd, name, &part, &number, err));
-	return infer_end_text(cmd, &part, number, err);
+	DS_TRY(infer_begin_text(cmd, name, text->len, err));
+	if (text->len)
+		DS_TRY(ds_text_put(&cmd->writer, cmd->number, &t, err));
+	return ds_document_end_put(&cmd->writer, cmd->number, &e, err);
 }
 
 enum ds_status infer_open_output(struct infer *cmd, struct ds_err *err)
@@ -210,7 +291,7 @@ static void show_progress(void *user, uint64_t done, uint64_t all)
 {
 	struct infer *cmd = user;
 
-	if (done < all)
+	if (done != all)
 		cli_progress_steps(&cmd->cli, "reading tokens", done, all);
 	else
 		cli_progress_erase();

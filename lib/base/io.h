@@ -8,6 +8,7 @@
 #ifndef DS_BASE_IO_H
 #define DS_BASE_IO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,6 +43,8 @@ enum ds_status ds_in_open(struct ds_in *in, const char *path, struct ds_err *err
 /* Up to cap bytes, at least one: *got_ret is 0 at the end of input only. */
 enum ds_status ds_in_read(struct ds_in *in, void *bytes, size_t cap, size_t *got_ret,
 			  struct ds_err *err);
+/* Whether ds_in_read() would wait for bytes (or the end) to come. */
+bool ds_in_waits(const struct ds_in *in);
 /* Look at the first bytes without taking them: up to want (<= DS_IN_PEEK_MAX), fewer only at the
  * end of input. */
 #define DS_IN_PEEK_MAX 65536

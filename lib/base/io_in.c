@@ -87,11 +87,16 @@ enum ds_status ds_in_open(struct ds_in *in, const char *path, struct ds_err *err
 }
 
 /* What was made of the bytes so far goes on its way while we wait for more. */
-static enum ds_status flush_tied(struct ds_in *in, struct ds_err *err)
+bool ds_in_waits(const struct ds_in *in)
 {
 	struct pollfd ready = {.fd = in->fd, .events = POLLIN};
 
-	if (!in->tie || in->tie->fill == 0 || poll(&ready, 1, 0) != 0)
+	return in->start == in->fill && poll(&ready, 1, 0) == 0;
+}
+
+static enum ds_status flush_tied(struct ds_in *in, struct ds_err *err)
+{
+	if (!in->tie || in->tie->fill == 0 || !ds_in_waits(in))
 		return DS_OK;
 	return ds_out_flush(in->tie, err);
 }

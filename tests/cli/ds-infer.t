@@ -163,11 +163,11 @@ $ ds-infer -t classify --labels a,b --format frames -m m/llama-q8_0.gguf
 ! ds-infer: -t classify writes text or jsonl
 ! Try 'ds-infer --help'.
 ? 2
-$ ds-infer -t classify --labels a,,b -m m/llama-q8_0.gguf
+$ ds-infer -t classify --labels a,,b -m m/nothing.gguf
 ! ds-infer: --labels: a label is empty
 ! Try 'ds-infer --help'.
 ? 2
-$ ds-infer -t classify --labels a,b,a -m m/llama-q8_0.gguf
+$ ds-infer -t classify --labels a,b,a -m m/nothing.gguf
 ! ds-infer: --labels: 'a' is there twice
 ! Try 'ds-infer --help'.
 ? 2

@@ -174,7 +174,38 @@ END
 ok "windows that overlap, and halves" test "$(cat checks)" = fine
 infer -t score --context 64 --windows halves a 2>err && status=0 || status=$?
 ok "too short for halves: exit 1" test "$status" = 1
-ok "an empty document has no score" test "$(infer -t score </dev/null | tr '\t' ' ')" = '- - 0 -'
+infer -t score a /dev/null b >got 2>err && status=0 || status=$?
+ok "an empty document has no score: exit 1" test "$status" = 1
+ok "one line" grep -qx 'ds-infer: /dev/null: the document is empty' err
+ok "and only that" one_line err
+ok "the others have theirs" test "$(cut -f 4 got | tr '\n' ' ')" = 'a b '
+infer -t score --format frames a /dev/null b 2>/dev/null | ds-cat --format text >got || true
+ok "as frames too" cmp got <(cat a b)
+
+# texts that come slowly, in any pieces
+for i in 1 2 3 4 5 6 7 8 9; do cat "$TOP/README.md" a c; done >mixed
+slowly() { python3 "$TOP/tests/pipe/slowly" "$@"; }
+infer -t score --format jsonl --context 64 mixed >want
+slowly 777 0 mixed | infer -t score --format jsonl --context 64 >got
+ok "in small pieces: the same scores" cmp want got
+slowly 9000 0.02 mixed | infer -t score --format jsonl --context 64 >got
+ok "slowly: the same scores" cmp want got
+head -c 900 mixed >short
+infer -t score --format jsonl --context 41 short >want
+slowly 1 0 short | infer -t score --format jsonl --context 41 >got
+ok "byte after byte: the same scores" cmp want got
+# the writer goes on when something has come out
+until_some() { for i in $(seq 100); do [ -s "$1" ] && echo yes >some && return; sleep 0.05; done; }
+for format in jsonl frames; do
+	infer -t score --format $format --context 64 mixed >want
+	rm -f some early
+	{ head -c 9000 mixed; until_some early; tail -c +9001 mixed; } | infer -t score --format $format --context 64 >early
+	ok "$format: scores leave before the text has ended" test -s some
+done
+ok "and frames are the text" cmp <(ds-cat --format text early) mixed
+yes 'one line and another of a long text' | head -c 400000 >book
+infer -t score --context 16 --stats=stats <book >/dev/null
+ok "memory does not grow with the text" test "$(json 'd["input_bytes"] == 400000 and d["peak_rss_bytes"] < 40e6' <stats)" = True
 
 # labels
 infer -t classify --labels cat,contract,word --format jsonl a b c >lines
