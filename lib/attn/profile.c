@@ -8,12 +8,12 @@
 
 #include "base/io.h"
 
-#define POLICY_BYTES_MAX 128
+#define LINE_BYTES 256
 #define WORDS_MAX 3
 
 /* The line at hand, its words zero-terminated in place of the text. */
 struct line {
-	char text[2 * POLICY_BYTES_MAX];
+	char text[LINE_BYTES];
 	char *word[WORDS_MAX];
 	size_t n_word;
 	uint64_t offset; /* in the file */
@@ -64,12 +64,13 @@ static enum ds_status split(struct parsing *p)
 static enum ds_status next_line(struct parsing *p)
 {
 	do {
-		const char *line = p->text + p->at, *feed;
+		const char *line, *feed;
 		size_t n, kept;
 
 		p->line.offset = p->at;
 		if (p->at >= p->n)
 			return DS_END;
+		line = p->text + p->at;
 		feed = memchr(line, '\n', p->n - p->at);
 		n = feed ? (size_t)(feed - line) : p->n - p->at;
 		p->at += n + !!feed;
@@ -217,7 +218,7 @@ static enum ds_status put_note(struct ds_buf *text, const char *note, struct ds_
 enum ds_status ds_attn_profile_write(const struct ds_attn_profile *f, const char *note,
 				     struct ds_buf *text, struct ds_err *err)
 {
-	char policy[POLICY_BYTES_MAX], next[POLICY_BYTES_MAX], line[2 * POLICY_BYTES_MAX];
+	char policy[DS_ATTN_TEXT_BYTES], next[DS_ATTN_TEXT_BYTES], line[LINE_BYTES];
 
 	snprintf(line, sizeof line, "ds-profile 1\nmodel %016" PRIx64 "\nlength %u\n", f->model,
 		 f->length);
