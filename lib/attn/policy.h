@@ -53,11 +53,19 @@ enum ds_status ds_attn_policy_parse(struct ds_attn_policy *policy_ret, const cha
 /* The text form, all parameters written; DS_ATTN_TEXT_BYTES are enough. */
 void ds_attn_policy_text(const struct ds_attn_policy *policy, char *text, size_t size);
 
+/* What a token's text ends, for policies that look at text. */
+enum ds_attn_boundary {
+	DS_ATTN_NO_BOUNDARY,
+	DS_ATTN_PARAGRAPH, /* has a line break */
+	DS_ATTN_SENTENCE,
+	DS_ATTN_CLAUSE
+};
+
 /* Blocks of 16 keys, ascending. */
 struct ds_block_list {
 	size_t n;
-	uint32_t *block;  /* block b: positions 16 b .. 16 b + 15 */
-	uint16_t *tokens; /* bit t: its token t is seen; or NULL: all are */
+	const uint32_t *block;	/* block b: positions 16 b .. 16 b + 15 */
+	const uint16_t *tokens; /* bit t: its token t is seen; or NULL: all are */
 };
 
 #endif
