@@ -31,6 +31,7 @@ enum {
 	OPT_POINTS,
 	OPT_LORA,
 	OPT_LORA_SCALE,
+	OPT_SKIP_LAYERS,
 };
 
 static const struct cli_opt options[] = {
@@ -49,6 +50,7 @@ static const struct cli_opt options[] = {
 	{OPT_TEMPLATE, "template", "NAME", "chat template (default: as the model's file says)"},
 	{OPT_RAW, "raw", NULL, "no chat template: the prompt as it is, special tokens count"},
 	{OPT_CONTEXT, "context", "TOKENS", "prompt and answer at most (default: the model's)"},
+	{OPT_SKIP_LAYERS, "skip-layers", "LIST", "leave out layers (3,7-9), or auto:N of them"},
 	{'n', "tokens", "N", "an answer has at most so many tokens (default: 512)"},
 	{OPT_TEMP, "temp", "T", "temperature; 0 takes the likeliest token (default: 0)"},
 	{OPT_TOP_K, "top-k", "K", "draw from the K likeliest tokens; 0: all (default: 40)"},
@@ -81,6 +83,7 @@ static const struct infer_task tasks[TASKS] = {
 #define BIT(task) (1u << (task))
 #define WRITING (BIT(GENERATE) | BIT(OUTLINE))
 #define TALKING (WRITING | BIT(CLASSIFY))
+#define READING (TALKING | BIT(SCORE))
 static const struct {
 	int key;
 	unsigned tasks;
@@ -92,7 +95,8 @@ static const struct {
 	{OPT_SYSTEM, TALKING},
 	{OPT_TEMPLATE, TALKING},
 	{OPT_RAW, TALKING},
-	{OPT_CONTEXT, TALKING | BIT(SCORE)},
+	{OPT_CONTEXT, READING},
+	{OPT_SKIP_LAYERS, READING},
 	{'n', WRITING},
 	{OPT_TEMP, WRITING},
 	{OPT_TOP_K, WRITING},
@@ -229,6 +233,9 @@ static void on_option(struct cli *cli, int key, const char *arg)
 		break;
 	case OPT_CONTEXT:
 		cmd->reading.context = (uint32_t)cli_num(cli, arg, "--context", 1, UINT32_MAX);
+		break;
+	case OPT_SKIP_LAYERS:
+		infer_parse_skip(cmd, arg);
 		break;
 	case OPT_WINDOWS:
 		cmd->windows = (enum ds_windows)cli_choice(cli, arg, "--windows", windows);

@@ -27,6 +27,16 @@ struct infer_lora {
 	float scale;
 };
 
+/* --skip-layers */
+#define INFER_LAYERS_MAX 1024
+struct infer_skip {
+	size_t n_auto; /* so many, chosen for each document; or 0 */
+	bool listed[INFER_LAYERS_MAX];
+	uint32_t layer[INFER_LAYERS_MAX]; /* [n] left out now, ascending */
+	size_t n;
+	bool told; /* what it costs */
+};
+
 struct infer {
 	struct cli cli;
 	const struct infer_task *task;
@@ -37,6 +47,7 @@ struct infer {
 	struct infer_lora lora[DS_LORA_MAX];
 	size_t n_lora;
 	float lora_scale; /* of the next ones */
+	struct infer_skip skip;
 	const char *prompt, *document, *system;
 	struct ds_reader_options reading;
 	struct ds_generate_options generation; /* n_max 0: not given */
@@ -106,6 +117,13 @@ enum ds_status infer_put_text(struct infer *cmd, const struct infer_name *name,
 enum ds_status infer_open_reader(struct infer *cmd, struct ds_reader *reader, struct ds_err *err);
 void infer_reader_stats(struct infer *cmd, const struct ds_reader *reader);
 void infer_generator_stats(struct infer *cmd, const struct ds_generator *gen);
+
+/* --skip-layers: the option; whether infer_skip() has to see the beginning of the next document;
+ * what it does then, before that is read.  changed: other layers are left out than before. */
+void infer_parse_skip(struct infer *cmd, const char *arg);
+bool infer_skips(const struct infer *cmd);
+enum ds_status infer_skip(struct infer *cmd, struct ds_reader *reader, const struct ds_part *text,
+			  bool *changed_ret, struct ds_err *err);
 
 /* Tasks: from the open model to the committed output. */
 enum ds_status infer_embed(struct infer *cmd, struct ds_err *err);

@@ -98,8 +98,13 @@ static enum ds_status classify_text(void *user, const struct infer_text *text, s
 	struct classify *c = user;
 	struct infer *cmd = c->cmd;
 	struct ds_part part = {text->bytes, text->len};
+	bool changed = false;
 	size_t best;
 
+	if (infer_skips(cmd))
+		DS_TRY(infer_skip(cmd, &c->reader, &part, &changed, err));
+	if (changed)
+		DS_TRY(ds_classifier_calibrate(c->cls, err));
 	DS_TRY(ds_classify(c->cls, &part, c->score, &best, err));
 	c->line.len = 0;
 	if (cmd->format == CLI_JSONL) {

@@ -70,6 +70,7 @@ static enum ds_status answer(void *user, const struct infer_text *text, struct d
 	struct ds_part system = {cmd->system, cmd->system ? strlen(cmd->system) : 0};
 	struct ds_turn turn = {.system = cmd->system ? &system : NULL};
 	struct ds_generated made;
+	bool changed;
 
 	if (g->document.len)
 		turn.text[turn.n_text++] = (struct ds_part){g->document.data, g->document.len};
@@ -79,6 +80,8 @@ static enum ds_status answer(void *user, const struct infer_text *text, struct d
 		turn.text[turn.n_text++] = (struct ds_part){cmd->prompt, strlen(cmd->prompt)};
 	if (turn.n_text == 0)
 		return ds_fail(err, DS_EINVAL, "the prompt is empty");
+	if (infer_skips(cmd) && !(cmd->document && g->reader.n_held))
+		DS_TRY(infer_skip(cmd, &g->reader, &turn.text[0], &changed, err));
 	g->answer.len = 0;
 	g->last = 0;
 	DS_TRY(ds_reader_turn(&g->reader, &turn, err));

@@ -152,10 +152,14 @@ static enum ds_status outline_text(void *user, const struct infer_text *text, st
 {
 	struct outline *o = user;
 	struct infer *cmd = o->cmd;
+	struct ds_part part = {text->bytes, text->len};
+	bool changed;
 
 	if (text->len == 0)
 		return ds_fail(err, DS_EINVAL, "the document is empty");
 	o->made.len = 0;
+	if (infer_skips(cmd))
+		DS_TRY(infer_skip(cmd, &o->reader, &part, &changed, err));
 	DS_TRY(plan(o, text, err));
 	if (cmd->format != CLI_JSONL)
 		DS_TRY(put_points(o, text, err));

@@ -143,7 +143,7 @@ enum ds_status ds_classify(struct ds_classifier *c, const struct ds_part *docume
 	return DS_OK;
 }
 
-static enum ds_status calibrate(struct ds_classifier *c, struct ds_err *err)
+enum ds_status ds_classifier_calibrate(struct ds_classifier *c, struct ds_err *err)
 {
 	size_t n = c->options.n_label;
 	struct ds_label_score *score;
@@ -171,7 +171,7 @@ static enum ds_status set_up(struct ds_classifier *c, struct ds_err *err)
 	DS_TRY(make_question(c, err));
 	DS_TRY(make_prompt(c, &content_free, err));
 	DS_TRY(tokenize_labels(c, err));
-	return calibrate(c, err);
+	return ds_classifier_calibrate(c, err);
 }
 
 enum ds_status ds_classifier_new(struct ds_classifier **cls_ret, struct ds_reader *reader,

@@ -33,6 +33,8 @@ struct ds_classifier;
 enum ds_status ds_classifier_new(struct ds_classifier **cls_ret, struct ds_reader *reader,
 				 const struct ds_classify_options *options, struct ds_err *err);
 void ds_classifier_free(struct ds_classifier *cls);
+/* Calibrate again: the reader's session is another (ds_reader_skip()). */
+enum ds_status ds_classifier_calibrate(struct ds_classifier *cls, struct ds_err *err);
 /* score [n_label]; *best_ret: the most probable, the first of equals.  DS_ELIMIT when the document
  * with question and label is longer than the context. */
 enum ds_status ds_classify(struct ds_classifier *cls, const struct ds_part *document,

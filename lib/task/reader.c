@@ -13,19 +13,38 @@ double ds_reader_clock(void)
 	return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
 }
 
-static enum ds_status open_parts(struct ds_reader *r, const struct ds_model *model,
-				 struct ds_pool *pool, struct ds_err *err)
+static enum ds_status new_session(const struct ds_reader *r, const uint32_t *skip, size_t n_skip,
+				  struct ds_session **session_ret, struct ds_err *err)
 {
-	struct ds_session_options o = {.context = r->options.context};
+	struct ds_session_options o = {
+		.context = r->options.context, .skip = skip, .n_skip = n_skip};
+
+	return ds_session_new(session_ret, r->model, r->pool, &o, err);
+}
+
+enum ds_status ds_reader_skip(struct ds_reader *r, const uint32_t *skip, size_t n,
+			      struct ds_err *err)
+{
+	struct ds_session *session;
+
+	DS_TRY(new_session(r, skip, n, &session, err));
+	ds_session_free(r->session);
+	r->session = session;
+	r->n_held = 0;
+	return DS_OK;
+}
+
+static enum ds_status open_parts(struct ds_reader *r, struct ds_err *err)
+{
 	const char *text;
 	size_t n = 0;
 
-	DS_TRY(ds_session_new(&r->session, model, pool, &o, err));
-	r->tok = ds_model_tokenizer(model);
-	r->vocab = ds_model_vocab(model);
+	DS_TRY(new_session(r, r->options.skip, r->options.n_skip, &r->session, err));
+	r->tok = ds_model_tokenizer(r->model);
+	r->vocab = ds_model_vocab(r->model);
 	r->context = ds_session_context(r->session);
 	if (!r->options.raw) {
-		text = ds_model_chat_template(model, &n);
+		text = ds_model_chat_template(r->model, &n);
 		DS_TRY(ds_chat_find(&r->chat, r->options.chat, text, n, err));
 	}
 	DS_TRY(ds_encoder_new(&r->enc, r->tok, err));
@@ -43,8 +62,8 @@ enum ds_status ds_reader_open(struct ds_reader *r, const struct ds_model *model,
 {
 	enum ds_status st;
 
-	*r = (struct ds_reader){.options = *options};
-	st = open_parts(r, model, pool, err);
+	*r = (struct ds_reader){.options = *options, .model = model, .pool = pool};
+	st = open_parts(r, err);
 	if (st != DS_OK)
 		ds_reader_close(r);
 	return st;

@@ -11,9 +11,11 @@
 #include "task/chat.h"
 
 struct ds_reader_options {
-	uint32_t context; /* as for ds_session_new() */
-	bool raw;	  /* no chat template */
-	const char *chat; /* its name; NULL: the model's own */
+	uint32_t context;     /* as for ds_session_new() */
+	bool raw;	      /* no chat template */
+	const char *chat;     /* its name; NULL: the model's own */
+	const uint32_t *skip; /* [n_skip] layers left out, as for ds_session_new() */
+	size_t n_skip;
 	/* told while prompts are read; may be NULL */
 	void (*progress)(void *user, uint64_t done_tokens, uint64_t all_tokens);
 	void *user;
@@ -21,6 +23,8 @@ struct ds_reader_options {
 
 struct ds_reader {
 	struct ds_reader_options options;
+	const struct ds_model *model;
+	struct ds_pool *pool;
 	const struct ds_tokenizer *tok;
 	struct ds_chat chat;
 	struct ds_encoder *enc;
@@ -41,6 +45,11 @@ enum ds_status ds_reader_open(struct ds_reader *reader, const struct ds_model *m
 			      struct ds_pool *pool, const struct ds_reader_options *options,
 			      struct ds_err *err);
 void ds_reader_close(struct ds_reader *reader);
+
+/* Leave out other layers from now on: a new session, which holds nothing yet; on failure the old
+ * one stays. */
+enum ds_status ds_reader_skip(struct ds_reader *reader, const uint32_t *skip, size_t n,
+			      struct ds_err *err);
 
 /* The tokens of a turn into reader->prompt. */
 enum ds_status ds_reader_turn(struct ds_reader *reader, const struct ds_turn *turn,

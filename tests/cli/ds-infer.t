@@ -151,6 +151,35 @@ $ ds-infer -t generate --type f16 -m m/llama-q8_0.gguf
 ! ds-infer: --type is not for -t generate
 ! Try 'ds-infer --help'.
 ? 2
+$ ds-infer -t embed --skip-layers 3
+! ds-infer: --skip-layers is not for -t embed
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -t score --skip-layers 3,x -m m/llama-q8_0.gguf
+! ds-infer: --skip-layers: '3,x' is no list of layers (3,7-9) nor auto:N
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -t score --skip-layers 9-7 -m m/llama-q8_0.gguf
+! ds-infer: --skip-layers: '9-7' is no list of layers (3,7-9) nor auto:N
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -t score --skip-layers 1, -m m/llama-q8_0.gguf
+! ds-infer: --skip-layers: '1,' ends with a comma
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -t score --skip-layers auto:0 -m m/llama-q8_0.gguf
+!~ ds-infer: --skip-layers auto: '0'.*
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -t score --skip-layers 1-3 -m m/llama-q8_0.gguf
+! ds-infer: m/llama-q8_0.gguf: no layer 3 to leave out: the model has 0 to 2
+? 1
+$ ds-infer -t score --skip-layers 0-2 -m m/llama-q8_0.gguf
+! ds-infer: m/llama-q8_0.gguf: all 3 layers left out
+? 1
+$ printf 'a few words' | ds-infer -t score --skip-layers auto:2 -m m/llama-q8_0.gguf
+!~ ds-infer: .*2 layers cannot be left out: the model has 3, and the first and the last stay
+? 1
 $ ds-infer -t outline --labels a,b -m m/llama-q8_0.gguf
 ! ds-infer: --labels is not for -t outline
 ! Try 'ds-infer --help'.

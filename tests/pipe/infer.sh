@@ -207,6 +207,45 @@ yes 'one line and another of a long text' | head -c 400000 >book
 infer -t score --context 16 --stats=stats <book >/dev/null
 ok "memory does not grow with the text" test "$(json 'd["input_bytes"] == 400000 and d["peak_rss_bytes"] < 40e6' <stats)" = True
 
+# layers left out
+G=m/gemma3-mix.gguf
+skipping() { ds-infer -m $G "$@"; }
+skipping -j 1 -t score --skip-layers auto:2 --stats=stats --format jsonl --context 64 mixed >want 2>err
+layers=$(json 'd["skipped_layers"]' <stats)
+ok "auto leaves out two inner layers" test "$(json '[0 < int(x) < 6 for x in d["skipped_layers"].split(",")]' <stats)" = '[True, True]'
+ok "and tells what it costs" grep -Eqx "ds-infer: layers $layers of 0-6 left out: perplexity [0-9.]+ instead of [0-9.]+ \([+-][0-9.]+ %\) on the first [0-9]+ tokens" err
+ok "as --stats does" test "$(json 'd["skip_sample_tokens"] == 63 and d["skip_perplexity"] > 1 and d["skip_perplexity_whole"] > 1' <stats)" = True
+for cpu in ref avx512; do
+	slowly 3000 0 mixed | DS_CPU=$cpu skipping -q -j 3 -t score --skip-layers auto:2 --format jsonl --context 64 >got
+	ok "$cpu, three threads, in pieces: the same" cmp want got
+done
+skipping -q -t score --skip-layers "$layers" --format jsonl --context 64 mixed >got
+ok "a list does what auto chose" cmp want got
+skipping -q -t score --format jsonl --context 64 mixed >got
+ok "which is not the whole model" test "$(cmp -s want got; echo $?)" = 1
+skipping -q -t score --skip-layers auto:1 --stats=stats --context 512 - <mixed >/dev/null
+head -c 16384 mixed >beginning
+python3 - "$(json 'd["skip_perplexity_whole"]' <stats)" "$(json 'd["skip_perplexity"]' <stats)" "$(json 'd["skipped_layers"]' <stats)" <<'END' >checks
+import json, math, subprocess, sys
+whole, less, layer = sys.argv[1:]
+def ppl(*more):
+    out = subprocess.run(["ds-infer", "-q", "-m", "m/gemma3-mix.gguf", "-t", "score", "--format", "jsonl", *more, "beginning"],
+                         stdout=subprocess.PIPE, check=True).stdout
+    p = [json.loads(x)["logprob"] for x in out.splitlines()[:512]]
+    return math.exp(-sum(p[1:]) / 511)
+for want, got in ((ppl(), float(whole)), (ppl("--skip-layers", layer), float(less))):
+    assert abs(want / got - 1) < 1e-5, (want, got)
+print("fine")
+END
+ok "the cost is that of the first 512 tokens" test "$(cat checks)" = fine
+for task in "generate -n 20 -p what" "classify --labels cat,word" "outline -n 20"; do
+	# shellcheck disable=SC2086
+	for f in a b; do skipping -q -t $task --skip-layers auto:2 $f; done >want
+	# shellcheck disable=SC2086
+	skipping -q -t $task --skip-layers auto:2 a b >got
+	ok "${task%% *}: layers are those of each document" cmp want got
+done
+
 # labels
 infer -t classify --labels cat,contract,word --format jsonl a b c >lines
 ok "probabilities make up 1" test "$(json 'abs(sum(x["probability"] for x in d["labels"]) - 1) < 1e-4' <lines | sort -u)" = True
