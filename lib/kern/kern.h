@@ -66,6 +66,7 @@ struct ds_attn_part {
 	float *max, *sum, *value;
 };
 
+struct ds_attn8_kern;
 struct ds_matrix;
 struct ds_act;
 /*
@@ -79,6 +80,7 @@ struct ds_kern {
 	const char *name;
 	const struct ds_linear_kern *linear; /* rows of linear.h; see linear_kern.h */
 	ds_matvec_fn *const *matvec;	     /* by weight type; NULL for unknown types */
+	const struct ds_attn8_kern *attn8;   /* attn8.h */
 	void (*gemm)(const struct ds_gemm *g);
 	/* y = (x - mean) / sqrt(variance + eps) * gain + bias, over n values; y may be x */
 	void (*layernorm)(const float *x, const float *gain_bias, float *y, size_t n, float eps);

@@ -5,7 +5,8 @@
 #include "kern/vec_avx512.h"
 #include "kern/rows.inc"
 
-const struct ds_kern ds_kern_avx512 = KERN_TABLE("avx512", &ds_linear_avx512, ds_matvec_avx512);
+const struct ds_kern ds_kern_avx512 =
+	KERN_TABLE("avx512", &ds_linear_avx512, ds_matvec_avx512, &ds_attn8_avx512);
 #else
 typedef int ds_kern_avx512_unused;
 #endif

@@ -5,7 +5,8 @@
 #include "kern/vec_avx512.h"
 #include "kern/rows.inc"
 
-const struct ds_kern ds_kern_vnni = KERN_TABLE("vnni", &ds_linear_vnni, ds_matvec_vnni);
+const struct ds_kern ds_kern_vnni =
+	KERN_TABLE("vnni", &ds_linear_vnni, ds_matvec_vnni, &ds_attn8_vnni);
 #else
 typedef int ds_kern_vnni_unused;
 #endif

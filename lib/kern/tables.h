@@ -2,6 +2,7 @@
 #ifndef DS_KERN_TABLES_H
 #define DS_KERN_TABLES_H
 
+#include "kern/attn8.h"
 #include "kern/kern.h"
 #include "kern/linear_kern.h"
 
