@@ -51,6 +51,7 @@ struct embed {
 	float *floats;	       /* [dims] */
 	struct ds_buf line;
 	uint64_t n_embedded;
+	double seconds; /* of embedding */
 };
 
 /* One vector as --type says, into in->values. */
@@ -170,11 +171,14 @@ static enum ds_status flush(struct embed *in, struct ds_err *err)
 {
 	uint32_t dims = ds_model_dims(in->cmd->model);
 	size_t text = 0;
+	double start;
 
 	for (size_t i = 0; i < in->n_queue; i++)
 		if (in->queue[i].type == DS_FRAME_CHUNK)
 			in->texts[text++] = text_of(in, &in->queue[i]);
+	start = cli_seconds();
 	DS_TRY(ds_embed(in->emb, in->texts, text, in->vectors, err));
+	in->seconds += cli_seconds() - start;
 	in->n_embedded += text;
 	text = 0;
 	for (size_t i = 0; i < in->n_queue; i++) {
@@ -373,6 +377,7 @@ static void close_embed(struct embed *in)
 	cli_stat_u64(&in->cmd->cli, "texts", in->n_embedded);
 	if (in->emb)
 		cli_stat_u64(&in->cmd->cli, "prompt_tokens", ds_embedder_tokens(in->emb));
+	cli_stat_real(&in->cmd->cli, "prompt_seconds", in->seconds);
 	ds_embedder_free(in->emb);
 	free(in->queue);
 	free(in->texts);

@@ -182,8 +182,22 @@ enum ds_status ds_attn_profile_parse(struct ds_attn_profile *profile, const void
 	return st;
 }
 
+static enum ds_status check_model(const struct ds_attn_profile *f, uint64_t model, uint32_t n_layer,
+				  struct ds_err *err)
+{
+	if (f->model != model)
+		return ds_fail(err, DS_EINVAL,
+			       "the profile is for the model %016" PRIx64
+			       ", this one is %016" PRIx64,
+			       f->model, model);
+	if (f->n_layer != n_layer)
+		return ds_fail(err, DS_EINVAL, "the profile has %u layers, the model %u",
+			       f->n_layer, n_layer);
+	return DS_OK;
+}
+
 enum ds_status ds_attn_profile_read(struct ds_attn_profile *profile, const char *path,
-				    struct ds_err *err)
+				    uint64_t model, uint32_t n_layer, struct ds_err *err)
 {
 	struct ds_buf text = {0};
 	enum ds_status st = ds_read_all(path, DS_PROFILE_BYTES_MAX, &text, err);
@@ -191,8 +205,12 @@ enum ds_status ds_attn_profile_read(struct ds_attn_profile *profile, const char 
 	*profile = (struct ds_attn_profile){0};
 	if (st == DS_OK)
 		st = ds_attn_profile_parse(profile, text.data, text.len, err);
-	if (st != DS_OK)
+	if (st == DS_OK)
+		st = check_model(profile, model, n_layer, err);
+	if (st != DS_OK) {
 		ds_err_set_path(err, path);
+		ds_attn_profile_fini(profile);
+	}
 	ds_buf_fini(&text);
 	return st;
 }

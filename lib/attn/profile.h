@@ -28,8 +28,9 @@ struct ds_attn_profile {
 /* From the text of a file; offsets in errors are of the text. */
 enum ds_status ds_attn_profile_parse(struct ds_attn_profile *profile_ret, const void *text,
 				     size_t n, struct ds_err *err);
+/* From a file, for the model of this fingerprint and so many layers; DS_EINVAL for another's. */
 enum ds_status ds_attn_profile_read(struct ds_attn_profile *profile_ret, const char *path,
-				    struct ds_err *err);
+				    uint64_t model, uint32_t n_layer, struct ds_err *err);
 /* Append the text; note: lines for people at the end, as comments, or NULL. */
 enum ds_status ds_attn_profile_write(const struct ds_attn_profile *profile, const char *note,
 				     struct ds_buf *text, struct ds_err *err);

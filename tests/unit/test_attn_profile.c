@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "attn/profile.h"
 
@@ -111,8 +112,31 @@ START_TEST(test_long_lines)
 	ds_attn_profile_fini(&p);
 	text[n] = '\0';
 	ck_assert_int_eq(ds_attn_profile_parse(&p, text, sizeof text, &err), DS_EFORMAT);
-	ck_assert_int_eq(ds_attn_profile_read(&p, "/nonexistent/profile", &err), DS_EIO);
-	ck_assert_str_eq(err.path, "/nonexistent/profile");
+}
+END_TEST
+
+START_TEST(test_files)
+{
+	char path[] = "/tmp/ds-profile.XXXXXX";
+	const uint64_t model = 0x0123456789abcdef;
+	struct ds_attn_profile p;
+	struct ds_err err;
+	int fd = mkstemp(path);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, good, strlen(good)), strlen(good));
+	close(fd);
+	ck_assert_int_eq(ds_attn_profile_read(&p, path, model, 30, &err), DS_OK);
+	ds_attn_profile_fini(&p);
+	ck_assert_int_eq(ds_attn_profile_read(&p, path, model, 31, &err), DS_EINVAL);
+	ck_assert_str_eq(err.message, "the profile has 30 layers, the model 31");
+	ck_assert_int_eq(ds_attn_profile_read(&p, path, 7, 30, &err), DS_EINVAL);
+	ck_assert_str_eq(err.message, "the profile is for the model 0123456789abcdef, "
+				      "this one is 0000000000000007");
+	ck_assert_str_eq(err.path, path);
+	unlink(path);
+	ck_assert_int_eq(ds_attn_profile_read(&p, path, model, 30, &err), DS_EIO);
+	ck_assert_str_eq(err.path, path);
 }
 END_TEST
 
@@ -150,6 +174,7 @@ int main(void)
 	tcase_add_test(c, test_there_and_back);
 	tcase_add_test(c, test_wrong);
 	tcase_add_test(c, test_long_lines);
+	tcase_add_test(c, test_files);
 	tcase_add_test(c, test_memory_out);
 	suite_add_tcase(s, c);
 	runner = srunner_create(s);
