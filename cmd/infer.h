@@ -101,8 +101,17 @@ struct infer_text {
 	const uint8_t *bytes;
 	size_t len;
 };
+/* The turn that a document will be a text of: what stands before it.  NULL: nothing is read ahead.
+ */
+struct infer_ahead {
+	struct ds_reader *reader;
+	struct ds_turn turn;
+};
+/* The bytes of an input that is a text of a turn, read ahead as they come. */
+enum ds_status infer_read_ahead(struct infer *cmd, const struct infer_ahead *ahead,
+				const char *path, struct ds_buf *text, struct ds_err *err);
 /* Every document, whole. */
-enum ds_status infer_each_text(struct infer *cmd,
+enum ds_status infer_each_text(struct infer *cmd, const struct infer_ahead *ahead,
 			       enum ds_status (*take)(void *user, const struct infer_text *text,
 						      struct ds_err *err),
 			       void *user, struct ds_err *err);

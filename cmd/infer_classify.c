@@ -129,13 +129,15 @@ static enum ds_status run(struct classify *c, struct ds_err *err)
 		.calibrate = !cmd->no_calibrate,
 	};
 
+	struct infer_ahead ahead = {&c->reader, {.system = o.system}};
+
 	DS_TRY(split_labels(c, err));
 	o.label = c->label;
 	o.n_label = c->n_label;
 	DS_TRY(infer_open_reader(cmd, &c->reader, err));
 	DS_TRY(ds_classifier_new(&c->cls, &c->reader, &o, err));
 	DS_TRY(infer_open_output(cmd, err));
-	DS_TRY(infer_each_text(cmd, classify_text, c, err));
+	DS_TRY(infer_each_text(cmd, &ahead, classify_text, c, err));
 	return infer_close_output(cmd, err);
 }
 

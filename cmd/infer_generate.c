@@ -95,9 +95,16 @@ static enum ds_status answer_all(struct generate *g, struct ds_err *err)
 {
 	struct infer *cmd = g->cmd;
 	struct infer_text alone = {.name.name = cmd->document ? cmd->document : ""};
+	struct ds_part system = {cmd->system, cmd->system ? strlen(cmd->system) : 0};
+	struct infer_ahead ahead = {&g->reader, {.system = cmd->system ? &system : NULL}};
 
+	if (cmd->document)
+		DS_TRY(infer_read_ahead(cmd, &ahead, cmd->document, &g->document, err));
+	if (g->document.len)
+		ahead.turn.text[ahead.turn.n_text++] =
+			(struct ds_part){g->document.data, g->document.len};
 	if (cmd->cli.n_operand || !cmd->prompt)
-		return infer_each_text(cmd, answer, g, err);
+		return infer_each_text(cmd, &ahead, answer, g, err);
 	alone.name.name_len = strlen(alone.name.name);
 	cmd->documents = 1;
 	return answer(g, &alone, err);
@@ -110,10 +117,6 @@ static enum ds_status run(struct generate *g, struct ds_err *err)
 
 	if (o.n_max == 0)
 		o.n_max = INFER_TOKENS_DEFAULT;
-	if (cmd->document) {
-		DS_TRY(ds_read_all(cmd->document, INFER_TEXT_BYTES_MAX, &g->document, err));
-		cmd->input_bytes += g->document.len;
-	}
 	DS_TRY(infer_open_reader(cmd, &g->reader, err));
 	DS_TRY(ds_generator_new(&g->gen, &g->reader, &o, err));
 	DS_TRY(infer_open_output(cmd, err));

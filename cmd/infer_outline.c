@@ -174,6 +174,8 @@ static enum ds_status outline_text(void *user, const struct infer_text *text, st
 static enum ds_status run(struct outline *o, struct ds_err *err)
 {
 	struct infer *cmd = o->cmd;
+	struct ds_part system = {cmd->system, cmd->system ? strlen(cmd->system) : 0};
+	struct infer_ahead ahead = {&o->reader, {.system = cmd->system ? &system : NULL}};
 	struct ds_generate_options generation = cmd->generation;
 
 	if (generation.n_max == 0)
@@ -181,7 +183,7 @@ static enum ds_status run(struct outline *o, struct ds_err *err)
 	DS_TRY(infer_open_reader(cmd, &o->reader, err));
 	DS_TRY(ds_generator_new(&o->gen, &o->reader, &generation, err));
 	DS_TRY(infer_open_output(cmd, err));
-	DS_TRY(infer_each_text(cmd, outline_text, o, err));
+	DS_TRY(infer_each_text(cmd, &ahead, outline_text, o, err));
 	return infer_close_output(cmd, err);
 }
 

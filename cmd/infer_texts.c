@@ -201,25 +201,79 @@ enum ds_status infer_hold(struct infer *cmd, struct ds_buf *text, const void *by
 
 struct texts {
 	struct infer *cmd;
-	const struct infer_name *name;
+	const struct infer_ahead *ahead;
 	struct ds_buf bytes, path;
 	enum ds_status (*take)(void *user, const struct infer_text *text, struct ds_err *err);
 	void *user;
 };
+
+/* Layers that are to be chosen by the text must be so before it is read. */
+static enum ds_status begin_ahead(struct infer *cmd, const struct infer_ahead *ahead,
+				  struct ds_err *err)
+{
+	struct ds_turn turn = ahead->turn;
+
+	turn.text[turn.n_text++] = (struct ds_part){NULL, 0};
+	ahead->reader->opening.active = false;
+	return infer_skips(cmd) ? DS_OK : ds_reader_begin(ahead->reader, &turn, err);
+}
+
+enum ds_status infer_read_ahead(struct infer *cmd, const struct infer_ahead *ahead,
+				const char *path, struct ds_buf *text, struct ds_err *err)
+{
+	enum ds_status st;
+	struct ds_in in;
+	size_t got = 0;
+
+	DS_TRY(ds_in_open(&in, path, err));
+	st = begin_ahead(cmd, ahead, err);
+	while (st == DS_OK) {
+		uint8_t *end;
+
+		if (ds_in_waits(&in))
+			st = ds_reader_more(ahead->reader, NULL, 0, true, err);
+		if (st == DS_OK)
+			st = ds_buf_reserve(text, READ_BYTES, err);
+		if (st != DS_OK)
+			break;
+		end = text->data + text->len;
+		st = ds_in_read(&in, end, READ_BYTES, &got, err);
+		text->len += got;
+		if (st != DS_OK || got == 0)
+			break;
+		st = infer_hold(cmd, text, NULL, 0, err);
+		if (st == DS_OK)
+			st = ds_reader_more(ahead->reader, end, got, false, err);
+	}
+	cmd->input_bytes += text->len;
+	if (st != DS_OK)
+		ds_err_set_path(err, in.name);
+	ds_in_close(&in);
+	return st;
+}
 
 static enum ds_status begin_text(void *user, const struct infer_name *name, struct ds_err *err)
 {
 	struct texts *t = user;
 
 	t->bytes.len = t->path.len = 0;
-	return ds_buf_append(&t->path, name->name, name->name_len, err);
+	DS_TRY(ds_buf_append(&t->path, name->name, name->name_len, err));
+	return begin_ahead(t->cmd, t->ahead, err);
 }
 
 static enum ds_status more_text(void *user, const uint8_t *bytes, size_t n, struct ds_err *err)
 {
 	struct texts *t = user;
 
-	return infer_hold(t->cmd, &t->bytes, bytes, n, err);
+	DS_TRY(infer_hold(t->cmd, &t->bytes, bytes, n, err));
+	return ds_reader_more(t->ahead->reader, bytes, n, false, err);
+}
+
+static enum ds_status idle_text(void *user, struct ds_err *err)
+{
+	struct texts *t = user;
+
+	return ds_reader_more(t->ahead->reader, NULL, 0, true, err);
 }
 
 static enum ds_status end_text(void *user, struct ds_err *err)
@@ -231,14 +285,17 @@ static enum ds_status end_text(void *user, struct ds_err *err)
 	return t->take(t->user, &text, err);
 }
 
-enum ds_status infer_each_text(struct infer *cmd,
+enum ds_status infer_each_text(struct infer *cmd, const struct infer_ahead *ahead,
 			       enum ds_status (*take)(void *user, const struct infer_text *text,
 						      struct ds_err *err),
 			       void *user, struct ds_err *err)
 {
-	struct texts t = {.cmd = cmd, .take = take, .user = user};
-	struct infer_sink sink = {
-		.begin = begin_text, .more = more_text, .end = end_text, .user = &t};
+	struct texts t = {.cmd = cmd, .ahead = ahead, .take = take, .user = user};
+	struct infer_sink sink = {.begin = begin_text,
+				  .more = more_text,
+				  .idle = idle_text,
+				  .end = end_text,
+				  .user = &t};
 	enum ds_status st = infer_each_document(cmd, &sink, err);
 
 	ds_buf_fini(&t.bytes);
@@ -319,6 +376,7 @@ void infer_reader_stats(struct infer *cmd, const struct ds_reader *reader)
 	cli_stat_u64(&cmd->cli, "documents", cmd->documents);
 	cli_stat_u64(&cmd->cli, "prompt_tokens", reader->prompt_tokens);
 	cli_stat_u64(&cmd->cli, "cached_tokens", reader->cached_tokens);
+	cli_stat_u64(&cmd->cli, "ahead_tokens", reader->ahead_tokens);
 	cli_stat_real(&cmd->cli, "prompt_seconds", reader->prompt_seconds);
 }
 

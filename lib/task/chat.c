@@ -102,6 +102,8 @@ static enum ds_status put_texts(struct ds_chat_parts *p, const struct ds_chat_fa
 
 		if (i)
 			DS_TRY(put(p, DS_CHAT_LITERAL, "\n\n", 2, err));
+		if (!text[i].bytes)
+			p->open = p->n;
 		DS_TRY(put(p, DS_CHAT_TEXT, t.bytes, t.len, err));
 	}
 	return DS_OK;
@@ -133,9 +135,12 @@ static enum ds_status render_raw(const struct ds_turn *turn, struct ds_chat_part
 {
 	if (turn->system && turn->system->len)
 		return ds_fail(err, DS_EINVAL, "a system message needs a chat template");
-	for (size_t i = 0; i < turn->n_text; i++)
+	for (size_t i = 0; i < turn->n_text; i++) {
+		if (!turn->text[i].bytes && i + 1 < turn->n_text)
+			parts->open = parts->n;
 		DS_TRY(put(parts, i + 1 < turn->n_text ? DS_CHAT_TEXT : DS_CHAT_RAW,
 			   turn->text[i].bytes, turn->text[i].len, err));
+	}
 	return DS_OK;
 }
 
@@ -146,6 +151,7 @@ enum ds_status ds_chat_render(const struct ds_chat *chat, const struct ds_turn *
 	struct ds_part system = {"", 0};
 
 	parts->n = parts->bytes.len = 0;
+	parts->open = DS_CHAT_CLOSED;
 	if (!f)
 		return render_raw(turn, parts, err);
 	if (turn->system)
@@ -167,18 +173,18 @@ void ds_chat_parts_fini(struct ds_chat_parts *parts)
 
 /* --- tokens -------------------------------------------------------------------------------- */
 
-/* Special tokens of the rendered turn that ordinary encoding would find in text. */
-#define GUARDS_MAX 16
-
 struct encoding {
 	const struct ds_chat *chat;
 	const struct ds_chat_parts *parts;
 	const struct ds_tokenizer *tok;
 	struct ds_encoder *enc;
 	struct ds_tokens *tokens;
-	struct ds_part guard[GUARDS_MAX];
+	struct ds_part guard[DS_CHAT_GUARDS];
 	size_t n_guard;
+	size_t n;     /* parts to encode */
+	bool open;    /* more text follows them */
 	size_t begin; /* of the text not yet encoded */
+	bool behind;  /* a special token, with nothing but white space since */
 };
 
 static uint32_t find_special(const struct ds_tokenizer *tok, const void *bytes, size_t n)
@@ -213,7 +219,7 @@ static enum ds_status add_guard(struct encoding *e, struct ds_part mark, uint32_
 	DS_TRY(ds_encode(e->enc, mark.bytes, mark.len, 0, e->tokens, err));
 	ordinary = e->tokens->n == n + 1 && e->tokens->id[n] == id;
 	e->tokens->n = n;
-	if (ordinary && e->n_guard < GUARDS_MAX)
+	if (ordinary && e->n_guard < DS_CHAT_GUARDS)
 		e->guard[e->n_guard++] = mark;
 	return DS_OK;
 }
@@ -249,10 +255,10 @@ static enum ds_status flush(struct encoding *e, size_t end, unsigned flags, stru
 static enum ds_status encode_parts(struct encoding *e, struct ds_err *err)
 {
 	const struct ds_chat_parts *parts = e->parts;
-	bool swallow = e->chat->family && e->chat->family->swallow, behind = false;
+	bool swallow = e->chat->family && e->chat->family->swallow;
 	size_t from = 0;
 
-	for (size_t i = 0; i < parts->n; from = parts->part[i++].end) {
+	for (size_t i = 0; i < e->n; from = parts->part[i++].end) {
 		const uint8_t *bytes = parts->bytes.data + from;
 		size_t end = parts->part[i].end;
 		uint32_t id = DS_NO_TOKEN;
@@ -263,19 +269,21 @@ static enum ds_status encode_parts(struct encoding *e, struct ds_err *err)
 			DS_TRY(flush(e, from, 0, err));
 			DS_TRY(push(e, id, err));
 			e->begin = end;
-			behind = true;
+			e->behind = true;
 		} else if (parts->part[i].kind == DS_CHAT_RAW) {
 			unsigned more = from > 0 ? DS_ENCODE_CONTINUE : 0;
 
 			DS_TRY(flush(e, from, 0, err));
 			DS_TRY(flush(e, end, DS_ENCODE_SPECIAL | more, err));
-		} else if (behind && swallow) {
+		} else if (e->behind && swallow) {
 			while (e->begin < end && is_space(parts->bytes.data[e->begin]))
 				e->begin++;
-			behind = e->begin == end;
+			e->behind = e->begin == end;
+		} else {
+			e->behind = false;
 		}
 	}
-	return flush(e, from, 0, err);
+	return e->open ? DS_OK : flush(e, from, 0, err);
 }
 
 static enum ds_status add_guards(struct encoding *e, struct ds_err *err)
@@ -295,28 +303,111 @@ static enum ds_status add_guards(struct encoding *e, struct ds_err *err)
 	return DS_OK;
 }
 
-enum ds_status ds_chat_encode(const struct ds_chat *chat, const struct ds_chat_parts *parts,
-			      const struct ds_tokenizer *tok, struct ds_encoder *enc,
-			      struct ds_tokens *tokens, struct ds_err *err)
+static enum ds_status encode(struct encoding *e, struct ds_err *err)
 {
-	struct encoding e = {
-		.chat = chat, .parts = parts, .tok = tok, .enc = enc, .tokens = tokens};
-	uint32_t bos = ds_tokenizer_special(tok, DS_BOS);
+	struct ds_tokens *tokens = e->tokens;
+	uint32_t bos = ds_tokenizer_special(e->tok, DS_BOS);
 	size_t begin = tokens->n, n;
 	struct ds_affix affix;
 
-	ds_tokenizer_affix(tok, &affix);
+	ds_tokenizer_affix(e->tok, &affix);
 	for (size_t i = 0; i < affix.n_prefix; i++)
-		DS_TRY(push(&e, affix.prefix[i], err));
-	if (affix.n_prefix == 0 && chat->bos && bos != DS_NO_TOKEN)
-		DS_TRY(push(&e, bos, err));
+		DS_TRY(push(e, affix.prefix[i], err));
+	if (affix.n_prefix == 0 && e->chat->bos && bos != DS_NO_TOKEN)
+		DS_TRY(push(e, bos, err));
 	n = tokens->n;
-	DS_TRY(add_guards(&e, err));
-	DS_TRY(encode_parts(&e, err));
+	DS_TRY(add_guards(e, err));
+	DS_TRY(encode_parts(e, err));
 	/* a raw prompt that spells its BOS */
 	if (n == begin + 1 && tokens->n > n && tokens->id[begin] == bos && tokens->id[n] == bos)
 		memmove(tokens->id + begin, tokens->id + n, (tokens->n-- - n) * sizeof *tokens->id);
 	return DS_OK;
+}
+
+enum ds_status ds_chat_encode(const struct ds_chat *chat, const struct ds_chat_parts *parts,
+			      const struct ds_tokenizer *tok, struct ds_encoder *enc,
+			      struct ds_tokens *tokens, struct ds_err *err)
+{
+	struct encoding e = {.chat = chat,
+			     .parts = parts,
+			     .tok = tok,
+			     .enc = enc,
+			     .tokens = tokens,
+			     .n = parts->n};
+
+	return encode(&e, err);
+}
+
+/* --- a turn that is still coming ----------------------------------------------------------- */
+
+enum ds_status ds_chat_open(struct ds_chat_opening *o, const struct ds_chat *chat,
+			    const struct ds_chat_parts *parts, const struct ds_tokenizer *tok,
+			    struct ds_encoder *enc, struct ds_tokens *tokens, struct ds_err *err)
+{
+	struct encoding e = {.chat = chat,
+			     .parts = parts,
+			     .tok = tok,
+			     .enc = enc,
+			     .tokens = tokens,
+			     .n = parts->open,
+			     .open = true};
+	const struct ds_chat_family *f = chat->family;
+	size_t end;
+
+	ds_feed_reset(&o->feed);
+	o->feed.enc = enc;
+	o->active = parts->open != DS_CHAT_CLOSED;
+	if (!o->active)
+		return DS_OK;
+	DS_TRY(encode(&e, err));
+	o->trim = f && f->trim;
+	o->trim_left = o->trim || (f && f->swallow && e.behind);
+	memcpy(o->guard, e.guard, sizeof o->guard);
+	o->n_guard = e.n_guard;
+	o->hold = 0;
+	for (size_t i = 0; i < e.n_guard; i++)
+		if (e.guard[i].len > o->hold)
+			o->hold = e.guard[i].len;
+	end = parts->open ? parts->part[parts->open - 1].end : 0;
+	return ds_feed_push(&o->feed, parts->bytes.data + e.begin, end - e.begin, err);
+}
+
+static bool spells_guard(const struct ds_chat_opening *o)
+{
+	const struct ds_buf *text = &o->feed.pending;
+
+	for (size_t i = 0; i < o->n_guard; i++)
+		if (memmem(text->data, text->len, o->guard[i].bytes, o->guard[i].len))
+			return true;
+	return false;
+}
+
+enum ds_status ds_chat_more(struct ds_chat_opening *o, const void *bytes, size_t n, bool now,
+			    struct ds_tokens *tokens, struct ds_err *err)
+{
+	const struct ds_buf *text = &o->feed.pending;
+	const uint8_t *p = bytes;
+	size_t hold = o->hold, space = 0;
+
+	if (!o->active)
+		return DS_OK;
+	for (; o->trim_left && n && is_space(*p); n--)
+		p++;
+	o->trim_left &= n == 0;
+	if (n)
+		DS_TRY(ds_feed_push(&o->feed, p, n, err));
+	if (spells_guard(o)) {
+		o->active = false;
+		return DS_OK;
+	}
+	while (o->trim && space < text->len && is_space(text->data[text->len - 1 - space]))
+		space++;
+	return ds_feed_take(&o->feed, space > hold ? space : hold, now, tokens, err);
+}
+
+void ds_chat_opening_fini(struct ds_chat_opening *o)
+{
+	ds_feed_fini(&o->feed);
 }
 
 /* --- the end of an answer ------------------------------------------------------------------ */

@@ -15,7 +15,11 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "task/feed.h"
 #include "token/token.h"
+
+/* Special tokens of a rendered turn that ordinary encoding would find in text. */
+#define DS_CHAT_GUARDS 16
 
 struct ds_chat_family;
 /* A template for one model.  Zeroed: none (raw). */
@@ -35,8 +39,8 @@ const char *ds_chat_name(const struct ds_chat *chat); /* "raw" without a family 
 /* One turn: the system message, and the texts of the user with an empty line between. */
 #define DS_CHAT_TEXTS 3
 struct ds_turn {
-	const struct ds_part *system; /* NULL: the family's default, if any; empty: none */
-	struct ds_part text[DS_CHAT_TEXTS];
+	const struct ds_part *system;	    /* NULL: the family's default, if any; empty: none */
+	struct ds_part text[DS_CHAT_TEXTS]; /* bytes NULL: see struct ds_chat_opening */
 	size_t n_text;
 };
 
@@ -53,7 +57,9 @@ struct ds_chat_parts {
 		size_t end; /* in bytes */
 	} * part;	    /* [n] */
 	size_t n, cap;
+	size_t open; /* parts before the text whose bytes are NULL, or DS_CHAT_CLOSED */
 };
+#define DS_CHAT_CLOSED SIZE_MAX
 /*
  * The turn up to where the answer begins.  Raw: the texts one after the other, nothing between, and
  * in the last of them special tokens count; a system message is DS_EINVAL then.
@@ -66,6 +72,29 @@ void ds_chat_parts_fini(struct ds_chat_parts *parts);
 enum ds_status ds_chat_encode(const struct ds_chat *chat, const struct ds_chat_parts *parts,
 			      const struct ds_tokenizer *tok, struct ds_encoder *enc,
 			      struct ds_tokens *tokens, struct ds_err *err);
+
+/*
+ * A turn one of whose texts is still coming: parts rendered with NULL as that text's bytes.  The
+ * tokens that the turn begins with, as far as they are certain, are appended to *tokens.  They are
+ * no promise (a text may spell a special token): ds_chat_encode() of the whole turn has the word.
+ */
+struct ds_chat_opening {
+	bool active; /* false: nothing more can be said */
+	/* private */
+	struct ds_feed feed;
+	bool trim, trim_left; /* white space at the end, at the beginning */
+	size_t hold;	      /* bytes at the end that might begin a special token */
+	struct ds_part guard[DS_CHAT_GUARDS];
+	size_t n_guard;
+};
+/* The parts outlive the opening. */
+enum ds_status ds_chat_open(struct ds_chat_opening *opening, const struct ds_chat *chat,
+			    const struct ds_chat_parts *parts, const struct ds_tokenizer *tok,
+			    struct ds_encoder *enc, struct ds_tokens *tokens, struct ds_err *err);
+/* More of the text; now: see ds_feed_take(). */
+enum ds_status ds_chat_more(struct ds_chat_opening *opening, const void *bytes, size_t n, bool now,
+			    struct ds_tokens *tokens, struct ds_err *err);
+void ds_chat_opening_fini(struct ds_chat_opening *opening);
 
 /* The tokens that end an answer: EOS, EOT, the family's, and others that end turns elsewhere. */
 #define DS_CHAT_ENDS_MAX 24

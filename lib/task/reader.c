@@ -5,6 +5,9 @@
 #include <string.h>
 #include <time.h>
 
+/* Tokens that are worth a pass while more are coming. */
+#define AHEAD_MIN 16
+
 double ds_reader_clock(void)
 {
 	struct timespec ts;
@@ -73,6 +76,7 @@ void ds_reader_close(struct ds_reader *r)
 {
 	ds_session_free(r->session);
 	ds_encoder_free(r->enc);
+	ds_chat_opening_fini(&r->opening);
 	ds_chat_parts_fini(&r->parts);
 	ds_tokens_fini(&r->prompt);
 	free(r->held);
@@ -125,32 +129,86 @@ static enum ds_status read_rest(struct ds_reader *r, const uint32_t *id, size_t 
 				       err));
 		r->n_held += pass;
 		if (r->options.progress)
-			r->options.progress(r->options.user, r->n_held, n);
+			r->options.progress(r->options.user, r->n_held, n_want ? n : 0);
 	}
 	return DS_OK;
+}
+
+/* How many of the tokens are held already. */
+static size_t count_same(const struct ds_reader *r, const uint32_t *id, size_t n)
+{
+	size_t same = 0;
+
+	while (same < r->n_held && same < n && r->held[same] == id[same])
+		same++;
+	return same;
+}
+
+/* A failure in the midst of reading: what the session has now is not known. */
+static enum ds_status forget(struct ds_reader *r, enum ds_status st)
+{
+	if (st != DS_OK) {
+		ds_session_truncate(r->session, 0);
+		r->n_held = 0;
+	}
+	return st;
+}
+
+enum ds_status ds_reader_begin(struct ds_reader *r, const struct ds_turn *turn, struct ds_err *err)
+{
+	r->prompt.n = r->n_ahead = 0;
+	DS_TRY(ds_chat_render(&r->chat, turn, &r->parts, err));
+	return ds_chat_open(&r->opening, &r->chat, &r->parts, r->tok, r->enc, &r->prompt, err);
+}
+
+/* In whole passes, or what there is. */
+static enum ds_status read_ahead(struct ds_reader *r, bool all, struct ds_err *err)
+{
+	size_t n = r->prompt.n, same = count_same(r, r->prompt.id, n), end;
+
+	if (n > r->context) {
+		r->opening.active = false;
+		return DS_OK;
+	}
+	end = all ? n : n - (n - same) % ds_session_batch(r->session);
+	if (end < same + (all ? AHEAD_MIN : 1))
+		return DS_OK;
+	ds_reader_truncate(r, same);
+	memcpy(r->held + same, r->prompt.id + same, (end - same) * sizeof *r->held);
+	r->n_ahead += end - same;
+	return forget(r, read_rest(r, r->prompt.id, end, 0, err));
+}
+
+enum ds_status ds_reader_more(struct ds_reader *r, const void *bytes, size_t n, bool idle,
+			      struct ds_err *err)
+{
+	double start = ds_reader_clock();
+	enum ds_status st;
+
+	if (!r->opening.active)
+		return DS_OK;
+	DS_TRY(ds_chat_more(&r->opening, bytes, n, idle, &r->prompt, err));
+	st = read_ahead(r, idle, err);
+	r->prompt_seconds += ds_reader_clock() - start;
+	return st;
 }
 
 enum ds_status ds_reader_read(struct ds_reader *r, const uint32_t *id, size_t n, size_t n_want,
 			      struct ds_err *err)
 {
 	double start = ds_reader_clock();
-	enum ds_status st;
-	size_t same = 0;
+	size_t same, ahead = r->n_ahead;
 
+	r->n_ahead = 0;
 	if (n > r->context)
 		return ds_fail(err, DS_ELIMIT, "%zu tokens, the context holds %zu", n, r->context);
-	while (same < r->n_held && same + n_want < n && r->held[same] == id[same])
-		same++;
+	same = count_same(r, id, n > n_want ? n - n_want : 0);
 	ds_reader_truncate(r, same);
 	memcpy(r->held + same, id + same, (n - same) * sizeof *id);
-	st = read_rest(r, id, n, n_want, err);
-	if (st != DS_OK) { /* what the session has now is not known */
-		ds_session_truncate(r->session, 0);
-		r->n_held = 0;
-		return st;
-	}
+	DS_TRY(forget(r, read_rest(r, id, n, n_want, err)));
 	r->prompt_tokens += n;
-	r->cached_tokens += same;
+	r->ahead_tokens += same < ahead ? same : ahead;
+	r->cached_tokens += same > ahead ? same - ahead : 0;
 	r->prompt_seconds += ds_reader_clock() - start;
 	return DS_OK;
 }

@@ -32,11 +32,13 @@ struct ds_reader {
 	size_t vocab, context;
 	struct ds_chat_parts parts; /* of the last turn */
 	struct ds_tokens prompt;    /* its tokens */
-	uint32_t *held;		    /* [context] what the session has read: n_held */
+	struct ds_chat_opening opening;
+	size_t n_ahead; /* tokens read while the turn was coming */
+	uint32_t *held; /* [context] what the session has read: n_held */
 	size_t n_held;
 	float *logits; /* [vocab] */
 	/* totals */
-	uint64_t prompt_tokens, cached_tokens;
+	uint64_t prompt_tokens, cached_tokens, ahead_tokens;
 	double prompt_seconds;
 };
 
@@ -53,6 +55,16 @@ enum ds_status ds_reader_skip(struct ds_reader *reader, const uint32_t *skip, si
 
 /* The tokens of a turn into reader->prompt. */
 enum ds_status ds_reader_turn(struct ds_reader *reader, const struct ds_turn *turn,
+			      struct ds_err *err);
+/*
+ * Reading ahead: while a text of a turn is still coming (its bytes are NULL), the tokens before and
+ * of it are read as far as they are certain; ds_reader_read() of the whole turn then finds them
+ * held.  Nothing else depends on it.  idle: nothing more has come yet, so that a small pass is
+ * better than none.
+ */
+enum ds_status ds_reader_begin(struct ds_reader *reader, const struct ds_turn *turn,
+			       struct ds_err *err);
+enum ds_status ds_reader_more(struct ds_reader *reader, const void *bytes, size_t n, bool idle,
 			      struct ds_err *err);
 /*
  * Let the session hold exactly these tokens, the final states of the last n_want among them (1 or

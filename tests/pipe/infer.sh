@@ -1,5 +1,5 @@
 # infer.sh - ds-infer with language models: answers, scores, labels, outlines, as filters and in cron
-python3 "$TOP/scripts/gen-model" --lm m llama-q8_0 qwen2-mix gemma3-mix bad
+python3 "$TOP/scripts/gen-model" --lm m llama-q8_0 qwen2-mix gemma3-mix deepseek2-v3-mix bad
 L=m/llama-q8_0.gguf
 infer() { ds-infer -q -m "$L" "$@"; }
 printf 'the cat sat on the mat' >a
@@ -206,6 +206,38 @@ ok "and frames are the text" cmp <(ds-cat --format text early) mixed
 yes 'one line and another of a long text' | head -c 400000 >book
 infer -t score --context 16 --stats=stats <book >/dev/null
 ok "memory does not grow with the text" test "$(json 'd["input_bytes"] == 400000 and d["peak_rss_bytes"] < 40e6' <stats)" = True
+
+# documents that come slowly are read while they come
+head -c 1500 "$TOP/README.md" >slow
+for model in llama-q8_0 qwen2-mix gemma3-mix deepseek2-v3-mix; do
+	L=m/$model.gguf
+	for task in "generate -n 12 -p what" "classify --labels cat,word -p which" "outline -n 12"; do
+		# shellcheck disable=SC2086
+		infer -t $task --stats=stats <slow >want
+		[ "$(json '"ahead_tokens" in d' <stats)" = True ] || echo no ahead_tokens
+		# shellcheck disable=SC2086
+		slowly 100 0.01 slow | infer -t $task --stats=stats >got
+		ok "$model, ${task%% *}: slowly, the same" cmp want got
+		ok "read ahead" test "$(json 'd["ahead_tokens"] > 0.8 * min(d["prompt_tokens"], 1500 / 4)' <stats)" = True
+	done
+	infer --document slow -p what -n 12 >want
+	slowly 100 0.01 slow | infer --document - -p what -n 12 --stats=stats >got
+	ok "$model: --document from a pipe, the same" cmp want got
+	ok "read ahead" test "$(json 'd["ahead_tokens"] > 0.8 * d["prompt_tokens"] - 40' <stats)" = True
+	printf '  \n \n leading and trailing  \n\n <|im_end|> spelt <end_of_turn> \n ' >spaces
+	infer -t generate -n 12 spaces >want
+	slowly 3 0.001 spaces | infer -t generate -n 12 >got
+	ok "$model: white space and special tokens in text, the same" cmp want got
+	infer -t generate -n 12 --raw -p ' and so on' spaces >want
+	slowly 3 0.001 spaces | infer -t generate -n 12 --raw -p ' and so on' - >got
+	ok "$model: raw, the same" cmp want got
+done
+L=m/llama-q8_0.gguf
+slowly 100 0 long | { infer -p x -n 4 - >got 2>err && echo 0 >status || echo $? >status; }
+ok "a slow document beyond the context is refused as well" grep -qx 'ds-infer: (stdin): [0-9]* tokens, the context holds 1024' err
+slowly 100 0 slow | infer -q -t generate -n 12 --document b slow - a --stats=stats >got
+for f in slow slow a; do infer -q -t generate -n 12 --document b $f; done >want
+ok "after a document, among others" cmp want got
 
 # layers left out
 G=m/gemma3-mix.gguf
