@@ -17,6 +17,7 @@ enum {
 	OPT_TEMPLATE,
 	OPT_RAW,
 	OPT_CONTEXT,
+	OPT_ATTN,
 	OPT_TEMP,
 	OPT_TOP_K,
 	OPT_TOP_P,
@@ -51,6 +52,7 @@ static const struct cli_opt options[] = {
 	{OPT_RAW, "raw", NULL, "no chat template: the prompt as it is, special tokens count"},
 	{OPT_CONTEXT, "context", "TOKENS", "prompt and answer at most (default: the model's)"},
 	{OPT_SKIP_LAYERS, "skip-layers", "LIST", "leave out layers (3,7-9), or auto:N of them"},
+	{OPT_ATTN, "attn", "POLICY", "how tokens attend: dense or exact (default: dense)"},
 	{'n', "tokens", "N", "an answer has at most so many tokens (default: 512)"},
 	{OPT_TEMP, "temp", "T", "temperature; 0 takes the likeliest token (default: 0)"},
 	{OPT_TOP_K, "top-k", "K", "draw from the K likeliest tokens; 0: all (default: 40)"},
@@ -97,6 +99,7 @@ static const struct {
 	{OPT_RAW, TALKING},
 	{OPT_CONTEXT, READING},
 	{OPT_SKIP_LAYERS, READING},
+	{OPT_ATTN, READING},
 	{'n', WRITING},
 	{OPT_TEMP, WRITING},
 	{OPT_TOP_K, WRITING},
@@ -192,6 +195,7 @@ static void on_option(struct cli *cli, int key, const char *arg)
 	static const char *const types[] = {"f32", "f16", "i8", NULL};
 	static const char *const windows[] = {"overlap", "halves", NULL};
 	static const char *const poolings[] = {"mean", "last", NULL};
+	static const char *const attentions[] = {"dense", "exact", NULL};
 	struct infer *cmd = cli->user;
 
 	for (size_t i = 0; i < LIMITED; i++)
@@ -236,6 +240,11 @@ static void on_option(struct cli *cli, int key, const char *arg)
 		break;
 	case OPT_SKIP_LAYERS:
 		infer_parse_skip(cmd, arg);
+		break;
+	case OPT_ATTN:
+		cmd->attn.kind =
+			cli_choice(cli, arg, "--attn", attentions) ? DS_ATTN_EXACT : DS_ATTN_DENSE;
+		cmd->reading.attn = &cmd->attn;
 		break;
 	case OPT_WINDOWS:
 		cmd->windows = (enum ds_windows)cli_choice(cli, arg, "--windows", windows);

@@ -1,17 +1,17 @@
 /*
  * attn.c - exact attention, page by page
  *
- * Work is cut into tiles: some queries times the query heads that share a KV head (a part of them
- * where they are many), as rows of two matrix products a page.  Where that leaves threads without
- * work (one token), the segments of a tile are done apart and joined by whoever ends last.
+ * The rows of a tile take two matrix products a page.  Where tiles leave threads without work (one
+ * token), the segments of a tile are done apart and joined by whoever ends last.
  */
 #include "attn/attn.h"
 
 #include <assert.h>
 #include <float.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "attn/tile.h"
 
 #define SEGMENT_PAGES (DS_ATTN_SEGMENT / DS_KV_PAGE)
 /* Rows under work at a time: a multiple of the kernels' 12, at least so many.  A tile is some such
@@ -29,47 +29,6 @@
 
 #define LOG2_E 1.44269504f
 
-/* A struct ds_attn_part for each row: [rows], [rows][16], [rows][dim_v] */
-struct parts {
-	float *max, *sum, *value;
-};
-
-struct scratch {
-	float *q;	      /* [rows][dim_k] */
-	float *score;	      /* [rows][64] */
-	float *factor;	      /* [rows] */
-	float *keys, *values; /* of a page */
-	struct ds_key_range *range;
-	struct parts part, total;
-};
-
-struct ds_attn {
-	const struct ds_kern *kern;
-	struct ds_pool *pool;
-	struct ds_arena mem;
-	struct ds_kv_shape shape;
-	uint32_t group, heads;	 /* query heads of a KV head, of a tile */
-	size_t n_share;		 /* tiles of the same queries: KV heads x parts of their group */
-	size_t block;		 /* queries under work at a time */
-	size_t tile;		 /* queries of a tile of this call: some blocks */
-	struct scratch *scratch; /* [threads] */
-	struct parts *split;	 /* [n_share][ROUND_SEGMENTS], or NULL: tiles suffice */
-	struct parts *joined;	 /* [n_share] */
-	atomic_uint *done;	 /* [n_share]: segments of this round */
-	/* of the call */
-	const struct ds_attn_call *call;
-	size_t n_tile;
-	size_t segment, n_segment; /* of this round */
-	size_t last_segment;
-};
-
-struct tile {
-	const struct ds_attn_call *call;
-	uint32_t kv_head, head, n_head; /* query heads */
-	size_t query, n;		/* of the call */
-	size_t rows;			/* n * n_head: query, then head */
-};
-
 struct queries {
 	size_t pos, n;
 };
@@ -78,37 +37,34 @@ struct queries {
 struct open_page {
 	size_t index;
 	const uint16_t *keys; /* and values */
-	const struct parts *part;
+	const struct ds_attn_parts *part;
 	bool open;
 };
 
-static size_t smaller(size_t a, size_t b)
-{
-	return a < b ? a : b;
-}
-
-/* The first key that a token sees. */
-static size_t first_key(const struct ds_attn_call *call, size_t pos)
-{
-	return call->window && pos >= call->window ? pos - call->window + 1 : 0;
-}
-
-/* Share of a tile: which KV head, and which part of its group. */
-static struct tile tile_of(const struct ds_attn *attn, size_t share, size_t index)
+struct ds_attn_tile ds_attn_tile_of(const struct ds_attn *attn, size_t share, size_t query,
+				    size_t n)
 {
 	size_t n_part = attn->n_share / attn->shape.n_head;
 	uint32_t first = (uint32_t)(share % n_part) * attn->heads;
-	struct tile t = {.call = attn->call, .kv_head = (uint32_t)(share / n_part)};
+	struct ds_attn_tile t = {.call = attn->call, .kv_head = (uint32_t)(share / n_part)};
 
 	t.head = t.kv_head * attn->group + first;
 	t.n_head = attn->group - first < attn->heads ? attn->group - first : attn->heads;
-	t.query = index * attn->tile;
-	t.n = smaller(attn->call->n - t.query, attn->tile);
+	t.query = query;
+	t.n = n;
 	t.rows = t.n * t.n_head;
 	return t;
 }
 
-static void load_queries(const struct ds_attn *attn, const struct tile *t, float *q)
+static struct ds_attn_tile tile_of(const struct ds_attn *attn, size_t share, size_t index)
+{
+	size_t query = index * attn->tile;
+
+	return ds_attn_tile_of(attn, share, query,
+			       ds_attn_smaller(attn->call->n - query, attn->tile));
+}
+
+void ds_attn_load_queries(const struct ds_attn *attn, const struct ds_attn_tile *t, float *q)
 {
 	const struct ds_attn_call *call = t->call;
 	size_t dim = attn->shape.dim_k;
@@ -119,26 +75,26 @@ static void load_queries(const struct ds_attn *attn, const struct tile *t, float
 				  q + i * t->n_head * dim, t->n_head * dim, call->scale * LOG2_E);
 }
 
-static struct ds_attn_part row_part(const struct parts *p, size_t row, size_t dim)
+static struct ds_attn_part row_part(const struct ds_attn_parts *p, size_t row, size_t dim)
 {
 	return (struct ds_attn_part){p->max + row, p->sum + row * DS_KERN_LANES,
 				     p->value + row * dim};
 }
 
 /* The keys of a page that the rows of some queries see; false when all see all. */
-static bool page_ranges(const struct tile *t, size_t page, struct queries in,
+static bool page_ranges(const struct ds_attn_tile *t, size_t page, struct queries in,
 			struct ds_key_range *range)
 {
 	size_t begin = page * DS_KV_PAGE, last = in.pos + in.n - 1;
 
-	if (first_key(t->call, last) <= begin && in.pos + 1 >= begin + DS_KV_PAGE)
+	if (ds_attn_first_key(t->call, last) <= begin && in.pos + 1 >= begin + DS_KV_PAGE)
 		return false;
 	for (size_t pos = in.pos; pos <= last; pos++) {
-		size_t end = pos + 1, first = first_key(t->call, pos);
+		size_t end = pos + 1, first = ds_attn_first_key(t->call, pos);
 		struct ds_key_range r;
 
-		end = end < begin ? 0 : smaller(end - begin, DS_KV_PAGE);
-		first = first < begin ? 0 : smaller(first - begin, end);
+		end = end < begin ? 0 : ds_attn_smaller(end - begin, DS_KV_PAGE);
+		first = first < begin ? 0 : ds_attn_smaller(first - begin, end);
 		r = (struct ds_key_range){(uint8_t)first, (uint8_t)end};
 		for (uint32_t h = 0; h < t->n_head; h++)
 			*range++ = r;
@@ -147,14 +103,15 @@ static bool page_ranges(const struct tile *t, size_t page, struct queries in,
 }
 
 /* One page for the rows of some queries, those from row on of the tile. */
-static void attend_block(const struct ds_attn *attn, const struct tile *t, const struct scratch *s,
-			 struct queries in, size_t row, const struct open_page *page)
+static void attend_block(const struct ds_attn *attn, const struct ds_attn_tile *t,
+			 const struct ds_attn_scratch *s, struct queries in, size_t row,
+			 const struct open_page *page)
 {
 	size_t dim_k = attn->shape.dim_k, dim_v = attn->shape.dim_v;
-	size_t begin = page->index * DS_KV_PAGE, lowest = first_key(t->call, in.pos);
+	size_t begin = page->index * DS_KV_PAGE, lowest = ds_attn_first_key(t->call, in.pos);
 	/* columns that any row sees, in whole vectors */
 	size_t first = (lowest > begin ? lowest - begin : 0) / DS_KERN_LANES * DS_KERN_LANES;
-	size_t end = ds_kern_pad(smaller(in.pos + in.n - begin, DS_KV_PAGE));
+	size_t end = ds_kern_pad(ds_attn_smaller(in.pos + in.n - begin, DS_KV_PAGE));
 	struct ds_attn_part part = row_part(page->part, row, dim_v);
 	struct ds_gemm score = {.m = in.n * t->n_head,
 				.n = end - first,
@@ -196,50 +153,53 @@ static void attend_block(const struct ds_attn *attn, const struct tile *t, const
 }
 
 /* A block of queries at a time: their scores stay in cache, and few keys are masked. */
-static void attend_page(const struct ds_attn *attn, const struct tile *t, const struct scratch *s,
-			struct open_page *page)
+void ds_attn_page(const struct ds_attn *attn, const struct ds_attn_tile *t,
+		  const struct ds_attn_scratch *s, size_t index, const struct ds_attn_parts *part)
 {
 	size_t dim_k = attn->shape.dim_k, pos = t->call->pos + t->query;
+	struct open_page page = {.index = index, .part = part, .open = t->rows >= OPEN_ROWS};
 
-	page->keys = ds_kv_page(t->call->kv, t->call->layer, t->kv_head, page->index);
-	page->open = t->rows >= OPEN_ROWS;
-	if (page->open) {
-		attn->kern->from_half(page->keys, s->keys, DS_KV_PAGE * dim_k);
-		attn->kern->from_half(page->keys + DS_KV_PAGE * dim_k, s->values,
+	page.keys = ds_kv_page(t->call->kv, t->call->layer, t->kv_head, index);
+	if (page.open) {
+		attn->kern->from_half(page.keys, s->keys, DS_KV_PAGE * dim_k);
+		attn->kern->from_half(page.keys + DS_KV_PAGE * dim_k, s->values,
 				      DS_KV_PAGE * (size_t)attn->shape.dim_v);
 	}
 	for (size_t i = 0; i < t->n; i += attn->block) {
-		struct queries in = {pos + i, smaller(t->n - i, attn->block)};
+		struct queries in = {pos + i, ds_attn_smaller(t->n - i, attn->block)};
 
-		if (page->index * DS_KV_PAGE < in.pos + in.n &&
-		    (page->index + 1) * DS_KV_PAGE > first_key(t->call, in.pos))
-			attend_block(attn, t, s, in, i * t->n_head, page);
+		if (index * DS_KV_PAGE < in.pos + in.n &&
+		    (index + 1) * DS_KV_PAGE > ds_attn_first_key(t->call, in.pos))
+			attend_block(attn, t, s, in, i * t->n_head, &page);
 	}
+}
+
+void ds_attn_begin(const struct ds_attn *attn, size_t rows, const struct ds_attn_parts *part)
+{
+	for (size_t r = 0; r < rows; r++)
+		part->max[r] = -FLT_MAX;
+	memset(part->sum, 0, rows * DS_KERN_LANES * sizeof *part->sum);
+	memset(part->value, 0, rows * attn->shape.dim_v * sizeof *part->value);
 }
 
 /* The pages of a segment that the tile sees. */
-static void attend_segment(const struct ds_attn *attn, const struct tile *t, struct scratch *s,
-			   size_t segment, const struct parts *part)
+static void attend_segment(const struct ds_attn *attn, const struct ds_attn_tile *t,
+			   struct ds_attn_scratch *s, size_t segment,
+			   const struct ds_attn_parts *part)
 {
 	size_t first_pos = t->call->pos + t->query,
-	       page = first_key(t->call, first_pos) / DS_KV_PAGE;
+	       page = ds_attn_first_key(t->call, first_pos) / DS_KV_PAGE;
 	size_t end = (first_pos + t->n - 1) / DS_KV_PAGE + 1;
-	struct open_page open = {.part = part};
 
 	if (page < segment * SEGMENT_PAGES)
 		page = segment * SEGMENT_PAGES;
-	for (size_t r = 0; r < t->rows; r++)
-		part->max[r] = -FLT_MAX;
-	memset(part->sum, 0, t->rows * DS_KERN_LANES * sizeof *part->sum);
-	memset(part->value, 0, t->rows * attn->shape.dim_v * sizeof *part->value);
-	for (; page < smaller(end, (segment + 1) * SEGMENT_PAGES); page++) {
-		open.index = page;
-		attend_page(attn, t, s, &open);
-	}
+	ds_attn_begin(attn, t->rows, part);
+	for (; page < ds_attn_smaller(end, (segment + 1) * SEGMENT_PAGES); page++)
+		ds_attn_page(attn, t, s, page, part);
 }
 
-static void join(const struct ds_attn *attn, const struct tile *t, const struct parts *into,
-		 const struct parts *part)
+void ds_attn_join(const struct ds_attn *attn, const struct ds_attn_tile *t,
+		  const struct ds_attn_parts *into, const struct ds_attn_parts *part)
 {
 	for (size_t r = 0; r < t->rows; r++) {
 		struct ds_attn_part a = row_part(into, r, attn->shape.dim_v);
@@ -249,7 +209,8 @@ static void join(const struct ds_attn *attn, const struct tile *t, const struct 
 	}
 }
 
-static void finish(const struct ds_attn *attn, const struct tile *t, const struct parts *part)
+void ds_attn_finish(const struct ds_attn *attn, const struct ds_attn_tile *t,
+		    const struct ds_attn_parts *part)
 {
 	size_t dim = attn->shape.dim_v;
 
@@ -262,12 +223,12 @@ static void finish(const struct ds_attn *attn, const struct tile *t, const struc
 	}
 }
 
-static size_t first_segment(const struct tile *t)
+static size_t first_segment(const struct ds_attn_tile *t)
 {
-	return first_key(t->call, t->call->pos + t->query) / DS_ATTN_SEGMENT;
+	return ds_attn_first_key(t->call, t->call->pos + t->query) / DS_ATTN_SEGMENT;
 }
 
-static size_t last_segment(const struct tile *t)
+static size_t last_segment(const struct ds_attn_tile *t)
 {
 	return (t->call->pos + t->query + t->n - 1) / DS_ATTN_SEGMENT;
 }
@@ -276,53 +237,57 @@ static size_t last_segment(const struct tile *t)
 static void do_tile(void *arg, size_t index, unsigned thread)
 {
 	const struct ds_attn *attn = arg;
-	struct scratch *s = &attn->scratch[thread];
-	struct tile t =
+	struct ds_attn_scratch *s = &attn->scratch[thread];
+	struct ds_attn_tile t =
 		tile_of(attn, index % attn->n_share, attn->n_tile - 1 - index / attn->n_share);
 	size_t segment = first_segment(&t), last = last_segment(&t);
 
-	load_queries(attn, &t, s->q);
+	ds_attn_load_queries(attn, &t, s->q);
 	attend_segment(attn, &t, s, segment, &s->total);
 	while (segment++ < last) {
 		attend_segment(attn, &t, s, segment, &s->part);
-		join(attn, &t, &s->total, &s->part);
+		ds_attn_join(attn, &t, &s->total, &s->part);
 	}
-	finish(attn, &t, &s->total);
+	ds_attn_finish(attn, &t, &s->total);
 }
 
 /* One segment of one share; the last to end joins those of the round. */
 static void do_segment(void *arg, size_t index, unsigned thread)
 {
 	struct ds_attn *attn = arg;
-	struct scratch *s = &attn->scratch[thread];
+	struct ds_attn_scratch *s = &attn->scratch[thread];
 	size_t share = index / attn->n_segment, i = index % attn->n_segment;
-	const struct parts *split = attn->split + share * ROUND_SEGMENTS;
-	const struct parts *joined = &attn->joined[share];
-	struct tile t = tile_of(attn, share, 0);
+	const struct ds_attn_parts *split = attn->split + share * ROUND_SEGMENTS;
+	const struct ds_attn_parts *joined = &attn->joined[share];
+	struct ds_attn_tile t = tile_of(attn, share, 0);
 	bool first_round = attn->segment == first_segment(&t);
 
-	load_queries(attn, &t, s->q);
+	ds_attn_load_queries(attn, &t, s->q);
 	/* the first segment of all is what the others are joined to */
 	attend_segment(attn, &t, s, attn->segment + i, first_round && i == 0 ? joined : &split[i]);
 	if (atomic_fetch_add(&attn->done[share], 1) + 1 < attn->n_segment)
 		return;
 	atomic_store(&attn->done[share], 0);
 	for (i = first_round; i < attn->n_segment; i++)
-		join(attn, &t, joined, &split[i]);
+		ds_attn_join(attn, &t, joined, &split[i]);
 	if (attn->segment + attn->n_segment > attn->last_segment)
-		finish(attn, &t, joined);
+		ds_attn_finish(attn, &t, joined);
 }
 
 void ds_attn_run(struct ds_attn *attn, const struct ds_attn_call *call)
 {
 	size_t threads = ds_pool_threads(attn->pool);
-	struct tile t;
+	struct ds_attn_tile t;
 
 	assert(call->n_head == attn->group * attn->shape.n_head);
 	if (call->n == 0)
 		return;
 	attn->call = call;
-	attn->tile = attn->block * TILE_BLOCKS;
+	if (attn->rounded) {
+		ds_rounded_run(attn);
+		return;
+	}
+	attn->tile = attn->tile_most;
 	while (attn->tile > attn->block &&
 	       attn->n_share * call->n < ENOUGH_TILES * threads * attn->tile)
 		attn->tile /= 2;
@@ -336,12 +301,13 @@ void ds_attn_run(struct ds_attn *attn, const struct ds_attn_call *call)
 		return;
 	}
 	for (; attn->segment <= attn->last_segment; attn->segment += attn->n_segment) {
-		attn->n_segment = smaller(attn->last_segment + 1 - attn->segment, ROUND_SEGMENTS);
+		attn->n_segment =
+			ds_attn_smaller(attn->last_segment + 1 - attn->segment, ROUND_SEGMENTS);
 		ds_pool_run(attn->pool, attn->n_share * attn->n_segment, do_segment, attn);
 	}
 }
 
-static bool new_parts(struct ds_attn *attn, struct parts *p, size_t rows)
+bool ds_attn_new_parts(struct ds_attn *attn, struct ds_attn_parts *p, size_t rows)
 {
 	p->max = ds_kern_floats(&attn->mem, rows);
 	p->sum = ds_kern_floats(&attn->mem, rows * DS_KERN_LANES);
@@ -349,10 +315,10 @@ static bool new_parts(struct ds_attn *attn, struct parts *p, size_t rows)
 	return p->max && p->sum && p->value;
 }
 
-static bool new_scratch(struct ds_attn *attn, struct scratch *s)
+static bool new_scratch(struct ds_attn *attn, struct ds_attn_scratch *s)
 {
 	const struct ds_kv_shape *shape = &attn->shape;
-	size_t block = attn->block * attn->heads, rows = block * TILE_BLOCKS;
+	size_t block = attn->block * attn->heads, rows = attn->tile_most * attn->heads;
 
 	s->q = ds_kern_floats(&attn->mem, rows * shape->dim_k);
 	s->score = ds_kern_floats(&attn->mem, block * DS_KV_PAGE);
@@ -361,7 +327,7 @@ static bool new_scratch(struct ds_attn *attn, struct scratch *s)
 	s->values = ds_kern_floats(&attn->mem, (size_t)DS_KV_PAGE * shape->dim_v);
 	s->range = ds_arena_alloc(&attn->mem, block, sizeof *s->range);
 	return s->q && s->score && s->factor && s->keys && s->values && s->range &&
-	       new_parts(attn, &s->part, rows) && new_parts(attn, &s->total, rows);
+	       ds_attn_new_parts(attn, &s->part, rows) && ds_attn_new_parts(attn, &s->total, rows);
 }
 
 static bool new_split(struct ds_attn *attn)
@@ -374,10 +340,11 @@ static bool new_split(struct ds_attn *attn)
 		return false;
 	for (size_t i = 0; i < attn->n_share; i++) {
 		atomic_init(&attn->done[i], 0);
-		if (!new_parts(attn, &attn->joined[i], SPLIT_ROWS))
+		if (!ds_attn_new_parts(attn, &attn->joined[i], SPLIT_ROWS))
 			return false;
 		for (size_t j = 0; j < ROUND_SEGMENTS; j++)
-			if (!new_parts(attn, &attn->split[i * ROUND_SEGMENTS + j], SPLIT_ROWS))
+			if (!ds_attn_new_parts(attn, &attn->split[i * ROUND_SEGMENTS + j],
+					       SPLIT_ROWS))
 				return false;
 	}
 	return true;
@@ -391,6 +358,8 @@ static bool new_memory(struct ds_attn *attn, unsigned threads)
 	for (unsigned i = 0; i < threads; i++)
 		if (!new_scratch(attn, &attn->scratch[i]))
 			return false;
+	if (attn->shape.recent)
+		return ds_rounded_new(attn, threads);
 	/* heads alone keep all threads at work where they are many */
 	return threads == 1 || attn->n_share >= (size_t)2 * threads || new_split(attn);
 }
@@ -428,6 +397,7 @@ enum ds_status ds_attn_new(struct ds_attn **attn_ret, const struct ds_kern *kern
 	n_part = (attn->group + attn->heads - 1) / attn->heads;
 	attn->n_share = (size_t)shape->n_head * n_part;
 	attn->block = block_queries(attn->heads);
+	attn->tile_most = shape->recent ? DS_KV_PAGE : attn->block * TILE_BLOCKS;
 	ds_arena_init(&attn->mem);
 	if (!new_memory(attn, ds_pool_threads(pool))) {
 		ds_fail_nomem(err, ds_attn_bytes(attn));

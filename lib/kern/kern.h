@@ -66,6 +66,13 @@ struct ds_attn_part {
 	float *max, *sum, *value;
 };
 
+/* The same of some rows side by side, their sums whole. */
+struct ds_attn_columns {
+	size_t ld;	  /* a multiple of 16 */
+	float *max, *sum; /* [ld] */
+	float *value;	  /* [dim][ld] */
+};
+
 struct ds_attn8_kern;
 struct ds_matrix;
 struct ds_act;
@@ -123,6 +130,11 @@ struct ds_kern {
 	/* into = into and part together; dim values, a multiple of 16 */
 	void (*attn_join)(const struct ds_attn_part *into, const struct ds_attn_part *part,
 			  size_t dim);
+	void (*attn_join_columns)(const struct ds_attn_columns *into,
+				  const struct ds_attn_columns *part, size_t dim);
+	/* The first n columns become n parts, one after the other; their sums in lane 0. */
+	void (*attn_turn)(const struct ds_attn_columns *columns, size_t n,
+			  const struct ds_attn_part *first, size_t dim);
 	/* out = value / sum */
 	void (*attn_finish)(const struct ds_attn_part *part, float *out, size_t dim);
 };

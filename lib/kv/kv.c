@@ -1,8 +1,10 @@
 /*
  * kv.c - pages of keys and values
  *
- * Memory is taken in chunks of some pages of every layer and head: [n_layer][n_head][pages].  A
- * page is zeroed when the sequence first reaches it, after a truncation again.
+ * Memory is taken in chunks of some pages of every layer and head, [n_layer][n_head][pages]:
+ * halves, or with shape.recent rounded pages, followed by their mean keys and by their mean values.
+ * Halves are then kept in a ring, [n_layer][n_head][pages].  A page of halves is zeroed when the
+ * sequence first reaches it, after a truncation again.
  */
 #include "kv/kv.h"
 
@@ -12,13 +14,18 @@
 
 /* Of a chunk: 512 tokens. */
 #define CHUNK_PAGES ((size_t)8)
+#define LINE ((size_t)64) /* bytes; chunks begin with one */
 
 struct ds_kv {
 	struct ds_kv_shape shape;
 	size_t page_halves;	/* f16 numbers of a page */
 	size_t chunk_pages;	/* of one layer and head */
-	size_t n_chunk, n_page; /* allocated; zeroed and in use */
-	uint16_t **chunk;	/* [n_chunk of as many as n_context needs] */
+	size_t n_chunk, n_page; /* allocated; in use, their halves zeroed once */
+	void **chunk;		/* [n_chunk of as many as n_context needs] */
+	/* with shape.recent: */
+	void *ring;
+	size_t ring_pages; /* of one layer and head */
+	size_t *ring_page; /* [ring_pages]: which page lies there, and 1 */
 };
 
 static size_t pages_of(size_t n_token)
@@ -46,9 +53,43 @@ static size_t chunks_of(const struct ds_kv_shape *shape, size_t n_token)
 	return (pages_of(n_token) + of - 1) / of;
 }
 
-static size_t chunk_halves(const struct ds_kv_shape *shape)
+/* Bytes of one layer and head. */
+static size_t share_bytes(const struct ds_kv_shape *shape)
 {
-	return (size_t)shape->n_layer * shape->n_head * chunk_pages(shape) * page_halves(shape);
+	size_t dims = (size_t)shape->dim_k + shape->dim_v;
+	size_t page = shape->recent
+			      ? ds_page8_bytes(shape->dim_k, shape->dim_v) + dims * sizeof(float)
+			      : page_halves(shape) * sizeof(uint16_t);
+
+	return chunk_pages(shape) * page;
+}
+
+static size_t shares(const struct ds_kv_shape *shape)
+{
+	return (size_t)shape->n_layer * shape->n_head;
+}
+
+static size_t chunk_bytes(const struct ds_kv_shape *shape)
+{
+	return shares(shape) * share_bytes(shape) + LINE;
+}
+
+static size_t ring_pages(const struct ds_kv_shape *shape)
+{
+	size_t pages = pages_of(shape->n_context);
+
+	return pages < shape->recent ? pages : shape->recent;
+}
+
+static size_t ring_bytes(const struct ds_kv_shape *shape)
+{
+	return shares(shape) * ring_pages(shape) * page_halves(shape) * sizeof(uint16_t) + LINE;
+}
+
+/* The first line of what ds_alloc_large() gave. */
+static char *first_line(void *memory)
+{
+	return (char *)(((uintptr_t)memory + LINE - 1) / LINE * LINE);
 }
 
 static int dim_fits(uint32_t dim)
@@ -59,7 +100,7 @@ static int dim_fits(uint32_t dim)
 enum ds_status ds_kv_new(struct ds_kv **kv_ret, const struct ds_kv_shape *shape, struct ds_err *err)
 {
 	struct ds_kv *kv;
-	size_t product;
+	size_t product, pages;
 
 	if (!dim_fits(shape->dim_k) || !dim_fits(shape->dim_v))
 		return ds_fail(err, DS_EUNSUPPORTED,
@@ -68,16 +109,22 @@ enum ds_status ds_kv_new(struct ds_kv **kv_ret, const struct ds_kv_shape *shape,
 			       DS_KV_DIM_MAX);
 	if (!shape->n_layer || !shape->n_head || !shape->n_context)
 		return ds_fail(err, DS_EINVAL, "keys and values of no layer, head or token");
+	if (shape->recent == 1)
+		return ds_fail(err, DS_EINVAL, "one recent page, at least 2 expected");
+	pages = ring_pages(shape) > CHUNK_PAGES ? ring_pages(shape) : CHUNK_PAGES;
 	DS_TRY(ds_mul(shape->n_layer, shape->n_head, &product, err));
-	DS_TRY(ds_mul(product, CHUNK_PAGES * page_halves(shape) * sizeof(uint16_t), &product, err));
+	DS_TRY(ds_mul(product, pages, &product, err));
+	DS_TRY(ds_mul(product, 2 * page_halves(shape) * sizeof(uint16_t), &product, err));
 	kv = ds_alloc_zero(1, sizeof *kv);
 	if (!kv)
 		return ds_fail_nomem(err, sizeof *kv);
 	kv->shape = *shape;
 	kv->page_halves = page_halves(shape);
 	kv->chunk_pages = chunk_pages(shape);
+	kv->ring_pages = ring_pages(shape);
 	kv->chunk = ds_alloc_zero(chunks_of(shape, shape->n_context), sizeof *kv->chunk);
-	if (!kv->chunk) {
+	kv->ring_page = ds_alloc_zero(kv->ring_pages, sizeof *kv->ring_page);
+	if (!kv->chunk || !kv->ring_page) {
 		ds_kv_free(kv);
 		return ds_fail_nomem(err, chunks_of(shape, shape->n_context) * sizeof *kv->chunk);
 	}
@@ -92,6 +139,8 @@ void ds_kv_free(struct ds_kv *kv)
 	for (size_t i = 0; i < kv->n_chunk; i++)
 		free(kv->chunk[i]);
 	free(kv->chunk);
+	free(kv->ring);
+	free(kv->ring_page);
 	free(kv);
 }
 
@@ -102,19 +151,100 @@ const struct ds_kv_shape *ds_kv_shape(const struct ds_kv *kv)
 
 size_t ds_kv_bytes(const struct ds_kv_shape *shape, size_t n)
 {
-	return chunks_of(shape, n) * chunk_halves(shape) * sizeof(uint16_t);
+	size_t ring = n && shape->recent ? ring_bytes(shape) : 0;
+
+	return chunks_of(shape, n) * chunk_bytes(shape) + ring;
+}
+
+static size_t share_of(const struct ds_kv *kv, uint32_t layer, uint32_t head)
+{
+	return (size_t)layer * kv->shape.n_head + head;
+}
+
+/* What a chunk has of a layer and head. */
+static char *share_at(const struct ds_kv *kv, uint32_t layer, uint32_t head, size_t page)
+{
+	return first_line(kv->chunk[page / kv->chunk_pages]) +
+	       share_of(kv, layer, head) * share_bytes(&kv->shape);
 }
 
 static uint16_t *page_at(const struct ds_kv *kv, uint32_t layer, uint32_t head, size_t page)
 {
-	size_t row = ((size_t)layer * kv->shape.n_head + head) * kv->chunk_pages;
+	uint16_t *ring;
 
-	return kv->chunk[page / kv->chunk_pages] + (row + page % kv->chunk_pages) * kv->page_halves;
+	if (!kv->shape.recent)
+		return (uint16_t *)(void *)share_at(kv, layer, head, page) +
+		       page % kv->chunk_pages * kv->page_halves;
+	ring = (uint16_t *)(void *)first_line(kv->ring);
+	return ring + (share_of(kv, layer, head) * kv->ring_pages + page % kv->ring_pages) *
+			      kv->page_halves;
 }
 
 const uint16_t *ds_kv_page(const struct ds_kv *kv, uint32_t layer, uint32_t head, size_t page)
 {
+	assert(!kv->shape.recent || kv->ring_page[page % kv->ring_pages] == page + 1);
 	return page_at(kv, layer, head, page);
+}
+
+struct ds_page8 ds_kv_page8(const struct ds_kv *kv, uint32_t layer, uint32_t head, size_t page)
+{
+	uint32_t dim_k = kv->shape.dim_k, dim_v = kv->shape.dim_v;
+
+	return ds_page8_at(share_at(kv, layer, head, page) +
+				   page % kv->chunk_pages * ds_page8_bytes(dim_k, dim_v),
+			   dim_k, dim_v);
+}
+
+/* The mean keys of a chunk's pages, then their mean values. */
+static float *means_at(const struct ds_kv *kv, uint32_t layer, uint32_t head, size_t page)
+{
+	size_t pages = kv->chunk_pages * ds_page8_bytes(kv->shape.dim_k, kv->shape.dim_v);
+
+	return (float *)(void *)(share_at(kv, layer, head, page) + pages);
+}
+
+static float *k_mean(const struct ds_kv *kv, uint32_t layer, uint32_t head, size_t page)
+{
+	return means_at(kv, layer, head, page) + page % kv->chunk_pages * kv->shape.dim_k;
+}
+
+static float *v_mean(const struct ds_kv *kv, uint32_t layer, uint32_t head, size_t page)
+{
+	return means_at(kv, layer, head, page) + kv->chunk_pages * kv->shape.dim_k +
+	       page % kv->chunk_pages * kv->shape.dim_v;
+}
+
+const float *ds_kv_k_mean(const struct ds_kv *kv, uint32_t layer, uint32_t head, size_t page)
+{
+	return k_mean(kv, layer, head, page);
+}
+
+const float *ds_kv_v_mean(const struct ds_kv *kv, uint32_t layer, uint32_t head, size_t page)
+{
+	return v_mean(kv, layer, head, page);
+}
+
+void ds_kv_seal(struct ds_kv *kv, const struct ds_kern *kern, uint32_t layer, uint32_t head,
+		size_t page)
+{
+	struct ds_page8_seal seal = {.half = ds_kv_page(kv, layer, head, page),
+				     .dim_k = kv->shape.dim_k,
+				     .dim_v = kv->shape.dim_v,
+				     .page = ds_kv_page8(kv, layer, head, page),
+				     .k_mean = k_mean(kv, layer, head, page),
+				     .v_mean = v_mean(kv, layer, head, page)};
+
+	kern->attn8->seal(&seal);
+}
+
+/* The sequence reaches the page. */
+static void open_page(struct ds_kv *kv, size_t page)
+{
+	if (kv->shape.recent)
+		kv->ring_page[page % kv->ring_pages] = page + 1;
+	for (uint32_t l = 0; l < kv->shape.n_layer; l++)
+		for (uint32_t h = 0; h < kv->shape.n_head; h++)
+			memset(page_at(kv, l, h, page), 0, kv->page_halves * sizeof(uint16_t));
 }
 
 enum ds_status ds_kv_reserve(struct ds_kv *kv, size_t n, struct ds_err *err)
@@ -124,17 +254,19 @@ enum ds_status ds_kv_reserve(struct ds_kv *kv, size_t n, struct ds_err *err)
 	if (n > shape->n_context)
 		return ds_fail(err, DS_ELIMIT, "%zu tokens: the context holds %u", n,
 			       (unsigned)shape->n_context);
+	if (shape->recent && n && !kv->ring) {
+		kv->ring = ds_alloc_large(ring_bytes(shape), 1);
+		if (!kv->ring)
+			return ds_fail_nomem(err, ring_bytes(shape));
+	}
 	while (kv->n_chunk < chunks_of(shape, n)) {
-		kv->chunk[kv->n_chunk] = ds_alloc_large(chunk_halves(shape), sizeof(uint16_t));
+		kv->chunk[kv->n_chunk] = ds_alloc_large(chunk_bytes(shape), 1);
 		if (!kv->chunk[kv->n_chunk])
-			return ds_fail_nomem(err, chunk_halves(shape) * sizeof(uint16_t));
+			return ds_fail_nomem(err, chunk_bytes(shape));
 		kv->n_chunk++;
 	}
 	for (; kv->n_page < pages_of(n); kv->n_page++)
-		for (uint32_t l = 0; l < shape->n_layer; l++)
-			for (uint32_t h = 0; h < shape->n_head; h++)
-				memset(page_at(kv, l, h, kv->n_page), 0,
-				       kv->page_halves * sizeof(uint16_t));
+		open_page(kv, kv->n_page);
 	return DS_OK;
 }
 
@@ -177,13 +309,18 @@ static void clear_slots(uint16_t *page, const struct ds_kv_shape *shape, size_t 
 
 size_t ds_kv_truncate(struct ds_kv *kv, size_t n)
 {
+	size_t page = n / DS_KV_PAGE;
+
 	if (pages_of(n) > kv->n_page)
 		return n;
+	if (n % DS_KV_PAGE != 0 && kv->shape.recent &&
+	    kv->ring_page[page % kv->ring_pages] != page + 1)
+		n = page * DS_KV_PAGE;
 	kv->n_page = pages_of(n);
 	if (n % DS_KV_PAGE == 0)
 		return n;
 	for (uint32_t l = 0; l < kv->shape.n_layer; l++)
 		for (uint32_t h = 0; h < kv->shape.n_head; h++)
-			clear_slots(page_at(kv, l, h, n / DS_KV_PAGE), &kv->shape, n % DS_KV_PAGE);
+			clear_slots(page_at(kv, l, h, page), &kv->shape, n % DS_KV_PAGE);
 	return n;
 }

@@ -41,7 +41,8 @@ void ds_kv_free(struct ds_kv *kv);
 const struct ds_kv_shape *ds_kv_shape(const struct ds_kv *kv);
 /* Bytes of n tokens. */
 size_t ds_kv_bytes(const struct ds_kv_shape *shape, size_t n);
-/* Make room for n tokens in all; DS_ELIMIT beyond n_context. */
+/* Make room for n tokens in all; DS_ELIMIT beyond n_context.  With shape.recent, pages of halves so
+ * many before give way: put and seal those before going on. */
 enum ds_status ds_kv_reserve(struct ds_kv *kv, size_t n, struct ds_err *err);
 /* Token pos of a layer: keys [n_head][dim_k], values [n_head][dim_v], rounded to f16.  Different
  * positions may be put by different threads. */

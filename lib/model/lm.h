@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "attn/policy.h"
 #include "base/err.h"
 #include "base/pool.h"
 #include "model/model.h"
@@ -42,6 +43,8 @@ struct ds_session_options {
 	 * keys nor values; in any order, not all layers */
 	const uint32_t *skip; /* [n_skip] */
 	size_t n_skip;
+	/* NULL: DS_ATTN_DENSE.  Latent attention (deepseek2) is DS_ATTN_EXACT always. */
+	const struct ds_attn_policy *attn;
 };
 
 struct ds_session;
@@ -70,7 +73,10 @@ const float *ds_session_state(const struct ds_session *session, size_t i);
 /* Logits of n of the wanted tokens, from token first on, into out [n][vocab]. */
 enum ds_status ds_session_logits(struct ds_session *session, size_t first, size_t n, float *out,
 				 struct ds_err *err);
-/* Keep the first n tokens only. */
+/*
+ * Keep the first n tokens only.  Unless attention is exact, tokens of the page that n lies in may
+ * have to be read again, which the next ds_session_read() does by itself.
+ */
 void ds_session_truncate(struct ds_session *session, size_t n);
 
 /*

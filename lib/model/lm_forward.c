@@ -167,10 +167,30 @@ static void place_token(const struct ds_lm_step *step, size_t i)
 	float *k = s->k + i * c->n_head_kv * c->dim_k, *v = s->v + i * c->n_head_kv * c->dim_v;
 
 	place_heads(step, k, c->n_head_kv, step->layer->k_norm, i);
+	ds_lm_check(s, v, c->n_head_kv * c->dim_v, DS_LM_HALF_MAX);
 	ds_kv_put(s->kv, s->kern, ds_lm_kv_layer(s, step->layer), pass->pos + i, k, v);
 	if (i >= pass->n - pass->n_out)
 		place_heads(step, s->q + i * c->n_head * c->dim_k, c->n_head, step->layer->q_norm,
 			    i);
+}
+
+/* Pages that have become full, of every KV head. */
+static void seal_page(const struct ds_lm_step *step, size_t i)
+{
+	struct ds_session *s = step->s;
+	size_t n_head = s->lm->config.n_head_kv;
+
+	ds_kv_seal(s->kv, s->kern, ds_lm_kv_layer(s, step->layer), (uint32_t)(i % n_head),
+		   step->pass->pos / DS_KV_PAGE + i / n_head);
+}
+
+static void seal_pages(struct ds_lm_step *step)
+{
+	const struct ds_lm_pass *pass = step->pass;
+	size_t pages = (pass->pos + pass->n) / DS_KV_PAGE - pass->pos / DS_KV_PAGE;
+
+	if (ds_kv_shape(step->s->kv)->recent && pages)
+		ds_lm_each(step, pages * step->s->lm->config.n_head_kv, seal_page);
 }
 
 void ds_lm_attention(struct ds_session *s, const struct ds_lm_layer *layer,
@@ -185,9 +205,8 @@ void ds_lm_attention(struct ds_session *s, const struct ds_lm_layer *layer,
 
 	ds_lm_norm(s, s->x, pass->n, layer->attn_norm);
 	ds_lm_run(s, qkv, pass->n_out ? 3 : 2, pass->n);
-	step.token = place_token;
-	step.n = pass->n;
-	ds_lm_step_run(&step);
+	ds_lm_each(&step, pass->n, place_token);
+	seal_pages(&step);
 	if (!pass->n_out)
 		return;
 	ds_act_begin(s->act, pass->n_out, c->n_head * c->dim_v);

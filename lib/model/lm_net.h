@@ -77,7 +77,9 @@ struct ds_session {
 	const struct ds_kern *kern;
 	struct ds_pool *pool;
 	size_t context, batch;
+	uint32_t *id;  /* [context] the tokens */
 	size_t n;      /* tokens read */
+	size_t n_kept; /* of which kv has the keys and values; the others are read again */
 	size_t n_want; /* wanted of the last read */
 	struct ds_kv *kv;
 	struct ds_attn *attn;

@@ -115,6 +115,26 @@ static enum ds_status set_sizes(struct ds_session *s, const struct ds_session_op
 	return DS_OK;
 }
 
+/* The shape of the session's pages, but for layers. */
+static enum ds_status choose_attention(const struct ds_session *s,
+				       const struct ds_attn_policy *policy,
+				       struct ds_kv_shape *shape_ret, struct ds_err *err)
+{
+	const struct ds_lm_config *c = &s->lm->config;
+	bool exact = policy && policy->kind == DS_ATTN_EXACT;
+
+	if (policy && !exact && policy->kind != DS_ATTN_DENSE)
+		return ds_fail(err, DS_EUNSUPPORTED, "attention neither dense nor exact");
+	*shape_ret = (struct ds_kv_shape){
+		.n_head = (uint32_t)c->n_head_kv,
+		.dim_k = (uint32_t)c->dim_k,
+		.dim_v = (uint32_t)c->dim_v,
+		.n_context = (uint32_t)s->context,
+		/* all that a pass may touch, and one more for short ways back */
+		.recent = exact || c->mla.kv_lora ? 0 : (uint32_t)(s->batch / DS_KV_PAGE + 2)};
+	return DS_OK;
+}
+
 static enum ds_status init(struct ds_session *s, const struct ds_session_options *options,
 			   struct ds_err *err)
 {
@@ -125,12 +145,12 @@ static enum ds_status init(struct ds_session *s, const struct ds_session_options
 
 	DS_TRY(set_sizes(s, options, err));
 	DS_TRY(ds_lm_skip_init(s, options, &n_layer, err));
-	shape = (struct ds_kv_shape){.n_layer = n_layer,
-				     .n_head = (uint32_t)c->n_head_kv,
-				     .dim_k = (uint32_t)c->dim_k,
-				     .dim_v = (uint32_t)c->dim_v,
-				     .n_context = (uint32_t)s->context};
+	DS_TRY(choose_attention(s, options->attn, &shape, err));
+	shape.n_layer = n_layer;
 	DS_TRY(new_buffers(s, err));
+	s->id = ds_arena_alloc(&s->mem, s->context, sizeof *s->id);
+	if (!s->id)
+		return ds_fail_nomem(err, s->context * sizeof *s->id);
 	DS_TRY(ds_act_new(&s->act, s->batch, widest(c), err));
 	DS_TRY(ds_kv_new(&s->kv, &shape, err));
 	DS_TRY(ds_attn_new(&s->attn, s->kern, s->pool, &shape, (uint32_t)c->n_head, err));
@@ -139,7 +159,7 @@ static enum ds_status init(struct ds_session *s, const struct ds_session_options
 			     err));
 	DS_TRY(ds_lora_scratch_init(&s->lora, s->model->lora, s->model->n_lora, s->batch, err));
 	s->bytes = sizeof *s + s->mem.used_bytes + other_bytes(s, s->batch) +
-		   ds_kv_bytes(&shape, s->context);
+		   ds_kv_bytes(&shape, s->context) + ds_attn_bytes(s->attn);
 	if (arch_of(s)->extra_new)
 		DS_TRY(arch_of(s)->extra_new(s, err));
 	return DS_OK;
@@ -232,27 +252,39 @@ static enum ds_status check_read(const struct ds_session *s, const uint32_t *id,
 	return DS_OK;
 }
 
+/* A pass from the tokens kept up to token next; states of those from token want on. */
+static enum ds_status read_pass(struct ds_session *s, size_t next, size_t want, struct ds_err *err)
+{
+	size_t from = s->n_kept > want ? s->n_kept : want;
+	struct ds_lm_pass pass = {
+		.pos = s->n_kept, .n = next - s->n_kept, .n_out = next > from ? next - from : 0};
+
+	DS_TRY(ds_kv_reserve(s->kv, next, err));
+	ds_lm_forward(s, s->id + s->n_kept, &pass, s->state + (from - want) * s->lm->config.n_embd);
+	if (atomic_load(&s->bad))
+		return not_finite(s, err);
+	s->n_kept = next;
+	return DS_OK;
+}
+
 enum ds_status ds_session_read(struct ds_session *s, const uint32_t *id, size_t n, size_t n_want,
 			       struct ds_err *err)
 {
-	size_t start = s->n, end = s->n + n, first = end - n_want;
+	size_t start = s->n, end = start + n;
 
 	DS_TRY(check_read(s, id, n, n_want, err));
-	DS_TRY(ds_kv_reserve(s->kv, end, err));
 	s->n_want = 0;
-	while (s->n < end) {
-		size_t next = end - s->n < s->batch ? end : s->n + s->batch;
-		size_t from = s->n > first ? s->n : first; /* wanted ones of this pass */
-		struct ds_lm_pass pass = {
-			.pos = s->n, .n = next - s->n, .n_out = next > from ? next - from : 0};
+	memcpy(s->id + start, id, n * sizeof *id);
+	s->n = end;
+	while (s->n_kept < end) {
+		size_t next = end - s->n_kept < s->batch ? end : s->n_kept + s->batch;
+		enum ds_status st = read_pass(s, next, end - n_want, err);
 
-		ds_lm_forward(s, id + (s->n - start), &pass,
-			      s->state + (from - first) * s->lm->config.n_embd);
-		if (atomic_load(&s->bad)) {
-			ds_session_truncate(s, start);
-			return not_finite(s, err);
+		if (st != DS_OK) {
+			s->n = start;
+			s->n_kept = ds_kv_truncate(s->kv, s->n_kept < start ? s->n_kept : start);
+			return st;
 		}
-		s->n = next;
 	}
 	s->n_want = n_want;
 	return DS_OK;
@@ -279,5 +311,6 @@ void ds_session_truncate(struct ds_session *s, size_t n)
 {
 	if (n < s->n)
 		s->n = n;
-	ds_kv_truncate(s->kv, s->n);
+	if (n < s->n_kept)
+		s->n_kept = ds_kv_truncate(s->kv, n);
 }

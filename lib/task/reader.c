@@ -19,8 +19,10 @@ double ds_reader_clock(void)
 static enum ds_status new_session(const struct ds_reader *r, const uint32_t *skip, size_t n_skip,
 				  struct ds_session **session_ret, struct ds_err *err)
 {
-	struct ds_session_options o = {
-		.context = r->options.context, .skip = skip, .n_skip = n_skip};
+	struct ds_session_options o = {.context = r->options.context,
+				       .skip = skip,
+				       .n_skip = n_skip,
+				       .attn = r->options.attn};
 
 	return ds_session_new(session_ret, r->model, r->pool, &o, err);
 }

@@ -1,0 +1,94 @@
+/*
+ * tile.h - what the ways to attend have in common (internal to lib/attn)
+ *
+ * Work is cut into tiles: some queries times the query heads that share a KV head (a part of them
+ * where they are many), as rows of matrix products.
+ */
+#ifndef DS_ATTN_TILE_H
+#define DS_ATTN_TILE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "attn/attn.h"
+#include "attn/policy.h"
+
+/* A struct ds_attn_part for each row: [rows], [rows][16], [rows][dim_v] */
+struct ds_attn_parts {
+	float *max, *sum, *value;
+};
+
+struct ds_rounded;
+
+struct ds_attn_scratch {
+	float *q;	      /* [rows][dim_k], scaled: query, then head */
+	float *score;	      /* [rows][64] */
+	float *factor;	      /* [rows] */
+	float *keys, *values; /* of a page */
+	struct ds_key_range *range;
+	struct ds_attn_parts part, total;
+};
+
+struct ds_attn {
+	const struct ds_kern *kern;
+	struct ds_pool *pool;
+	struct ds_arena mem;
+	struct ds_kv_shape shape;
+	uint32_t group, heads;		 /* query heads of a KV head, of a tile */
+	size_t n_share;			 /* tiles of the same queries: KV heads x parts of groups */
+	size_t block;			 /* queries under work at a time */
+	size_t tile_most;		 /* queries of a tile at most, */
+	size_t tile;			 /* and in this call */
+	struct ds_attn_scratch *scratch; /* [threads] */
+	struct ds_attn_parts *split;	 /* [n_share][ROUND_SEGMENTS], or NULL: tiles suffice */
+	struct ds_attn_parts *joined;	 /* [n_share] */
+	atomic_uint *done;		 /* [n_share]: segments of this round */
+	struct ds_rounded *rounded;	 /* with shape.recent */
+	/* of the call */
+	const struct ds_attn_call *call;
+	size_t n_tile;
+	size_t segment, n_segment; /* of this round */
+	size_t last_segment;
+};
+
+struct ds_attn_tile {
+	const struct ds_attn_call *call;
+	uint32_t kv_head, head, n_head; /* query heads */
+	size_t query, n;		/* of the call */
+	size_t rows;			/* n * n_head: query, then head */
+};
+
+static inline size_t ds_attn_smaller(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* The first key that a token sees. */
+static inline size_t ds_attn_first_key(const struct ds_attn_call *call, size_t pos)
+{
+	return call->window && pos >= call->window ? pos - call->window + 1 : 0;
+}
+
+/* Share of a tile: which KV head, and which part of its group; n queries from query on. */
+struct ds_attn_tile ds_attn_tile_of(const struct ds_attn *attn, size_t share, size_t query,
+				    size_t n);
+void ds_attn_load_queries(const struct ds_attn *attn, const struct ds_attn_tile *t, float *q);
+/* Parts that have seen nothing. */
+void ds_attn_begin(const struct ds_attn *attn, size_t rows, const struct ds_attn_parts *part);
+/* One page of halves, exactly; s->q is loaded. */
+void ds_attn_page(const struct ds_attn *attn, const struct ds_attn_tile *t,
+		  const struct ds_attn_scratch *s, size_t page, const struct ds_attn_parts *part);
+void ds_attn_join(const struct ds_attn *attn, const struct ds_attn_tile *t,
+		  const struct ds_attn_parts *into, const struct ds_attn_parts *part);
+/* Into the call's out. */
+void ds_attn_finish(const struct ds_attn *attn, const struct ds_attn_tile *t,
+		    const struct ds_attn_parts *part);
+bool ds_attn_new_parts(struct ds_attn *attn, struct ds_attn_parts *p, size_t rows);
+
+/* rounded.c */
+bool ds_rounded_new(struct ds_attn *attn, unsigned threads);
+void ds_rounded_run(struct ds_attn *attn);
+
+#endif
