@@ -190,12 +190,20 @@ static void on_task(struct infer *cmd, const char *arg)
 	cmd->task = &tasks[cli_choice(&cmd->cli, arg, "-t", names)];
 }
 
+static void on_attn(struct infer *cmd, const char *arg)
+{
+	static const char *const names[] = {"dense", "exact", NULL};
+
+	cmd->attn.kind =
+		cli_choice(&cmd->cli, arg, "--attn", names) ? DS_ATTN_EXACT : DS_ATTN_DENSE;
+	cmd->reading.attn = &cmd->attn;
+}
+
 static void on_option(struct cli *cli, int key, const char *arg)
 {
 	static const char *const types[] = {"f32", "f16", "i8", NULL};
 	static const char *const windows[] = {"overlap", "halves", NULL};
 	static const char *const poolings[] = {"mean", "last", NULL};
-	static const char *const attentions[] = {"dense", "exact", NULL};
 	struct infer *cmd = cli->user;
 
 	for (size_t i = 0; i < LIMITED; i++)
@@ -242,9 +250,7 @@ static void on_option(struct cli *cli, int key, const char *arg)
 		infer_parse_skip(cmd, arg);
 		break;
 	case OPT_ATTN:
-		cmd->attn.kind =
-			cli_choice(cli, arg, "--attn", attentions) ? DS_ATTN_EXACT : DS_ATTN_DENSE;
-		cmd->reading.attn = &cmd->attn;
+		on_attn(cmd, arg);
 		break;
 	case OPT_WINDOWS:
 		cmd->windows = (enum ds_windows)cli_choice(cli, arg, "--windows", windows);

@@ -216,6 +216,14 @@ $ ds-infer -p hello --stop '' -m m/llama-q8_0.gguf
 ! ds-infer: --stop: the text is empty
 ! Try 'ds-infer --help'.
 ? 2
+$ ds-infer -t score --attn sparse -m m/llama-q8_0.gguf
+! ds-infer: --attn: 'sparse' is none of: dense, exact
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -t embed --attn exact -m m/llama-q8_0.gguf
+! ds-infer: --attn is not for -t embed
+! Try 'ds-infer --help'.
+? 2
 $ ds-infer -t score --windows whole -m m/llama-q8_0.gguf
 ! ds-infer: --windows: 'whole' is none of: overlap, halves
 ! Try 'ds-infer --help'.

@@ -110,7 +110,7 @@ START_TEST(test_limits)
 						 {1, 1, 16, 2048, 10, 0}};
 	static const struct ds_kv_shape none[] = {
 		{0, 1, 16, 16, 10, 0}, {1, 0, 16, 16, 10, 0}, {1, 1, 16, 16, 0, 0}};
-	struct ds_kv_shape huge = {UINT32_MAX, UINT32_MAX, 1024, 1024, UINT32_MAX};
+	struct ds_kv_shape huge = {UINT32_MAX, UINT32_MAX, 1024, 1024, UINT32_MAX, 0};
 	struct ds_kv *kv;
 	struct ds_err err;
 
@@ -130,14 +130,20 @@ END_TEST
 START_TEST(test_bytes)
 {
 	struct ds_kv_shape small = shape;
-	size_t token = (size_t)3 * 2 * (48 + 32) * sizeof(uint16_t);
+	size_t token = (size_t)3 * 2 * (48 + 32) * sizeof(uint16_t), line = 64;
+	size_t page8 = (size_t)3 * 2 * (ds_page8_bytes(48, 32) + (48 + 32) * sizeof(float));
 
 	ck_assert_uint_eq(ds_kv_bytes(&shape, 0), 0);
-	ck_assert_uint_eq(ds_kv_bytes(&shape, 1), 512 * token);
-	ck_assert_uint_eq(ds_kv_bytes(&shape, 512), 512 * token);
-	ck_assert_uint_eq(ds_kv_bytes(&shape, 513), 1024 * token);
+	ck_assert_uint_eq(ds_kv_bytes(&shape, 1), 512 * token + line);
+	ck_assert_uint_eq(ds_kv_bytes(&shape, 512), 512 * token + line);
+	ck_assert_uint_eq(ds_kv_bytes(&shape, 513), 2 * (512 * token + line));
 	small.n_context = 65;
-	ck_assert_uint_eq(ds_kv_bytes(&small, 65), 128 * token);
+	ck_assert_uint_eq(ds_kv_bytes(&small, 65), 128 * token + line);
+	small.recent = 3; /* of 2 pages */
+	ck_assert_uint_eq(ds_kv_bytes(&small, 0), 0);
+	ck_assert_uint_eq(ds_kv_bytes(&small, 65), 128 * token + 2 * page8 + 2 * line);
+	small.n_context = 1000;
+	ck_assert_uint_eq(ds_kv_bytes(&small, 600), 192 * token + 16 * page8 + 3 * line);
 }
 END_TEST
 
