@@ -9,6 +9,7 @@
 
 #define ATTN8_VECTORS 1
 #define ATTN8_KEYS 4
+#define ATTN8_FEW_TILE 1
 
 struct n16 {
 	__m256i a, b;
@@ -88,6 +89,28 @@ INLINE void n16_pack4(uint8_t *p, const struct v16 *a)
 						     pack4_8(i[0].b, i[1].b, i[2].b, i[3].b)});
 }
 
+INLINE void n16_pack(uint8_t *p, struct v16 a)
+{
+	struct n16 i = n16_round(a);
+	__m256i low = _mm256_set1_epi32(0xFF), v;
+
+	v = _mm256_packus_epi32(_mm256_and_si256(i.a, low), _mm256_and_si256(i.b, low));
+	v = _mm256_permute4x64_epi64(v, 0xD8);
+	_mm_storeu_si128((__m128i *)(void *)p,
+			 _mm_packus_epi16(_mm256_castsi256_si128(v),
+					  _mm256_extracti128_si256(v, 1)));
+}
+
+INLINE int32_t n16_sum(struct n16 a)
+{
+	__m256i v = _mm256_add_epi32(a.a, a.b);
+	__m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+
+	s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4E));
+	s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xB1));
+	return _mm_cvtsi128_si32(s);
+}
+
 INLINE struct opened u8_open(__m256i v)
 {
 	return (struct opened){_mm256_and_si256(v, _mm256_set1_epi16(0xFF)),
@@ -100,18 +123,35 @@ INLINE struct opened s8_open(__m256i v)
 			       _mm256_srai_epi16(v, 8)};
 }
 
+INLINE __m256i four_bytes(const void *p)
+{
+	int32_t v;
+
+	memcpy(&v, p, sizeof v);
+	return _mm256_set1_epi32(v);
+}
+
 INLINE struct u8x u8_lanes(const uint8_t *p)
 {
 	return (struct u8x){u8_open(ints_8(p)), u8_open(ints_8(p + 32))};
 }
 
+INLINE struct u8x u8_same(const uint8_t *p)
+{
+	struct opened a = u8_open(four_bytes(p));
+
+	return (struct u8x){a, a};
+}
+
+INLINE struct s8x s8_lanes(const int8_t *p)
+{
+	return (struct s8x){s8_open(ints_8(p)), s8_open(ints_8(p + 32))};
+}
+
 INLINE struct s8x s8_same(const int8_t *p)
 {
-	int32_t v;
-	struct opened a;
+	struct opened a = s8_open(four_bytes(p));
 
-	memcpy(&v, p, sizeof v);
-	a = s8_open(_mm256_set1_epi32(v));
 	return (struct s8x){a, a};
 }
 

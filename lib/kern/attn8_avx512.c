@@ -6,6 +6,7 @@
 
 #define ATTN8_VECTORS 4
 #define ATTN8_KEYS 4
+#define ATTN8_FEW_TILE 4
 
 /* bytes 0 and 2 of each lane, bytes 1 and 3 */
 struct u8x {
@@ -16,18 +17,35 @@ struct s8x {
 	__m512i even, odd;
 };
 
+INLINE struct u8x u8_open(__m512i v)
+{
+	return (struct u8x){_mm512_and_si512(v, _mm512_set1_epi16(0xFF)), _mm512_srli_epi16(v, 8)};
+}
+
+INLINE struct s8x s8_open(__m512i v)
+{
+	return (struct s8x){_mm512_srai_epi16(_mm512_slli_epi16(v, 8), 8),
+			    _mm512_srai_epi16(v, 8)};
+}
+
 INLINE struct u8x u8_lanes(const uint8_t *p)
 {
-	__m512i v = _mm512_loadu_si512(p);
+	return u8_open(_mm512_loadu_si512(p));
+}
 
-	return (struct u8x){_mm512_and_si512(v, _mm512_set1_epi16(0xFF)), _mm512_srli_epi16(v, 8)};
+INLINE struct u8x u8_same(const uint8_t *p)
+{
+	return u8_open(four_bytes(p));
+}
+
+INLINE struct s8x s8_lanes(const int8_t *p)
+{
+	return s8_open(_mm512_loadu_si512(p));
 }
 
 INLINE struct s8x s8_same(const int8_t *p)
 {
-	__m512i v = four_bytes(p);
-
-	return (struct s8x){_mm512_srai_epi16(_mm512_slli_epi16(v, 8), 8), _mm512_srai_epi16(v, 8)};
+	return s8_open(four_bytes(p));
 }
 
 INLINE struct n16 n16_dot(struct n16 sum, struct u8x a, struct s8x b)

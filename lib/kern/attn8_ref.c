@@ -3,6 +3,7 @@
 
 #define ATTN8_VECTORS 1
 #define ATTN8_KEYS 4
+#define ATTN8_FEW_TILE 1
 
 struct n16 {
 	int32_t i[16];
@@ -67,6 +68,22 @@ static inline void n16_pack4(uint8_t *p, const struct v16 *a)
 		p[i] = (uint8_t)lrintf(a[i % 4].f[i / 4]);
 }
 
+/* A vector rounded to 16 bytes. */
+static inline void n16_pack(uint8_t *p, struct v16 a)
+{
+	for (unsigned i = 0; i < 16; i++)
+		p[i] = (uint8_t)lrintf(a.f[i]);
+}
+
+static inline int32_t n16_sum(struct n16 a)
+{
+	int32_t sum = 0;
+
+	for (unsigned i = 0; i < 16; i++)
+		sum += a.i[i];
+	return sum;
+}
+
 /* 16 times 4 bytes */
 static inline struct u8x u8_lanes(const uint8_t *p)
 {
@@ -83,6 +100,23 @@ static inline struct s8x s8_same(const int8_t *p)
 
 	for (unsigned i = 0; i < 16; i++)
 		memcpy(a.b[i], p, 4);
+	return a;
+}
+
+static inline struct u8x u8_same(const uint8_t *p)
+{
+	struct u8x a;
+
+	for (unsigned i = 0; i < 16; i++)
+		memcpy(a.b[i], p, 4);
+	return a;
+}
+
+static inline struct s8x s8_lanes(const int8_t *p)
+{
+	struct s8x a;
+
+	memcpy(&a, p, sizeof a);
 	return a;
 }
 

@@ -58,6 +58,16 @@ INLINE void n16_pack4(uint8_t *p, const struct v16 *a)
 	_mm512_storeu_si512(p, a0);
 }
 
+INLINE void n16_pack(uint8_t *p, struct v16 a)
+{
+	_mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
+}
+
+INLINE int32_t n16_sum(struct n16 a)
+{
+	return _mm512_reduce_add_epi32(a.v);
+}
+
 INLINE __m512i four_bytes(const void *p)
 {
 	int32_t v;
