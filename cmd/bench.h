@@ -4,13 +4,14 @@
 #ifndef BENCH_H
 #define BENCH_H
 
+#include "attn/policy.h"
 #include "cli.h"
 #include "model/model.h"
 #include "task/bench.h"
 
 #define BENCH_TEXTS_MAX 64
 #define BENCH_LENGTHS_MAX 16
-#define BENCH_WAYS_MAX 1
+#define BENCH_WAYS_MAX 24
 #define BENCH_TEXT_BYTES_MAX ((size_t)256 << 20)
 
 /* A text, and the documents of each length that begin with it. */
@@ -20,6 +21,13 @@ struct bench_text {
 	struct ds_tokens tokens;
 	struct ds_bench_doc doc[BENCH_LENGTHS_MAX];
 	struct ds_bench_reference reference;
+};
+
+/* A way of reading. */
+struct bench_way {
+	char name[DS_ATTN_TEXT_BYTES]; /* the policy as text */
+	bool is_reference;
+	struct ds_attn_policy policy;
 };
 
 /* One cell; text NULL: all texts. */
@@ -35,7 +43,7 @@ struct bench {
 	size_t n_text;
 	size_t length[BENCH_LENGTHS_MAX]; /* ascending */
 	size_t n_length;
-	const char *way[BENCH_WAYS_MAX]; /* attention policies; the first is the reference */
+	struct bench_way way[BENCH_WAYS_MAX];
 	size_t n_way;
 	unsigned tasks;
 	bool matrix, raw;
@@ -48,6 +56,11 @@ struct bench {
 	struct bench_row *row; /* [n_row] */
 	size_t n_row, cap_row;
 };
+
+/* Read a text's document of length b->length[l] in that way and ask. */
+enum ds_status bench_measure(struct bench *b, struct bench_text *text, size_t l,
+			     const struct bench_way *way, struct ds_bench_figures *figures_ret,
+			     struct ds_err *err);
 
 /* The head of the table, a row, and what is said when all rows are there. */
 enum ds_status bench_put_head(struct bench *b, struct ds_err *err);

@@ -82,7 +82,7 @@ static void fill(const struct bench *b, const struct figure *f, size_t way, stru
 	for (size_t i = 0; i < b->n_row && n < b->n_length; i++) {
 		const struct bench_row *r = &b->row[i];
 
-		if (strcmp(r->attn, b->way[way]) != 0 || (r->text && b->n_text > 1))
+		if (strcmp(r->attn, b->way[way].name) != 0 || (r->text && b->n_text > 1))
 			continue;
 		line->x[n] = (double)r->length;
 		line->y[n] = f->of(&r->figures);
@@ -97,8 +97,9 @@ static enum ds_status draw(const struct bench *b, struct ds_plot_series *series,
 	struct ds_plot_panel panel[FIGURES];
 	double tick[BENCH_LENGTHS_MAX];
 	char title[200];
+	const char *name[BENCH_WAYS_MAX];
 	struct ds_plot plot = {.title = title,
-			       .name = b->way,
+			       .name = name,
 			       .n_series = b->n_way,
 			       .panel = panel,
 			       .tick = tick,
@@ -106,6 +107,8 @@ static enum ds_status draw(const struct bench *b, struct ds_plot_series *series,
 
 	snprintf(title, sizeof title, "%.150s, %zu text%s", ds_model_describe(b->model), b->n_text,
 		 b->n_text > 1 ? "s" : "");
+	for (size_t i = 0; i < b->n_way; i++)
+		name[i] = b->way[i].name;
 	for (size_t i = 0; i < b->n_length; i++)
 		tick[i] = (double)b->length[i];
 	for (size_t i = 0; i < FIGURES; i++) {

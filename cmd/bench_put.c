@@ -302,7 +302,7 @@ enum ds_status bench_put_end(struct bench *b, struct ds_err *err)
 		for (size_t i = 0; i < b->n_row && n < b->n_length; i++) {
 			const struct bench_row *r = &b->row[i];
 
-			if (strcmp(r->attn, b->way[w]) != 0 || (r->text && b->n_text > 1))
+			if (strcmp(r->attn, b->way[w].name) != 0 || (r->text && b->n_text > 1))
 				continue;
 			length[n] = (double)r->length;
 			seconds[n++] = r->figures.read_seconds;
@@ -311,7 +311,7 @@ enum ds_status bench_put_end(struct bench *b, struct ds_err *err)
 			       b->cli.format == CLI_TEXT
 				       ? "%s: seconds grow as length to the power of %.2f\n"
 				       : "{\"attention\":\"%s\",\"exponent\":%.4f}\n",
-			       b->way[w], ds_bench_exponent(length, seconds, n));
+			       b->way[w].name, ds_bench_exponent(length, seconds, n));
 		DS_TRY(ds_out_write(&b->out, line, (size_t)len, err));
 	}
 	return DS_OK;

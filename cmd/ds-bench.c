@@ -12,6 +12,7 @@ enum {
 	OPT_MATRIX = CLI_LONG,
 	OPT_TEXT,
 	OPT_LENGTHS,
+	OPT_ATTN,
 	OPT_TASKS,
 	OPT_TEMPLATE,
 	OPT_RAW,
@@ -23,6 +24,7 @@ static const struct cli_opt options[] = {
 	{'m', "model", "MODEL", "GGUF file of a language model (default: $DS_MODEL)"},
 	{OPT_TEXT, "text", "FILE", "a long text to read; may be repeated"},
 	{OPT_LENGTHS, "lengths", "A,B,...", "tokens of a document (default: 2K,4K,8K)"},
+	{OPT_ATTN, "attn", "A,B,...", "attention policies; the first is the reference"},
 	{OPT_TASKS, "tasks", "A,B,...", "of perplexity,needle,extract,summarise (default: all)"},
 	{OPT_TEMPLATE, "template", "NAME", "chat template (default: as the model's file says)"},
 	{OPT_RAW, "raw", NULL, "no chat template around the document and the questions"},
@@ -38,7 +40,7 @@ static const struct cli_opt options[] = {
 
 static const char examples[] =
 	"Examples:\n"
-	"  ds-bench --matrix -m qwen.gguf --text book.txt --lengths 2K,8K,32K\n"
+	"  ds-bench --matrix -m qwen.gguf --text book.txt --lengths 8K,32K --attn dense,auto\n"
 	"  ds-bench --matrix -m qwen.gguf --text a.txt --text b.txt --format jsonl -o rows.jsonl\n";
 
 /* --- options ------------------------------------------------------------------------------- */
@@ -85,6 +87,40 @@ static void set_lengths(struct bench *b, const char *list)
 	b->n_length = kept;
 }
 
+static void set_way(struct bench *b, struct bench_way *way, const char *text, size_t n)
+{
+	struct ds_err err;
+
+	if (n >= sizeof way->name)
+		cli_usage(&b->cli, "--attn: '%.40s...' is too long", text);
+	*way = (struct bench_way){.is_reference = way == b->way};
+	memcpy(way->name, text, n);
+	if (ds_attn_policy_parse(&way->policy, way->name, &err) != DS_OK)
+		cli_usage(&b->cli, "--attn: %s", err.message);
+	ds_attn_policy_text(&way->policy, way->name, sizeof way->name);
+}
+
+/* A word that begins with a digit goes on with the numbers of the policy before it. */
+static void set_ways(struct bench *b, const char *list)
+{
+	b->n_way = 0;
+	do {
+		struct bench_way *way = &b->way[b->n_way];
+		size_t n = strcspn(list, ",");
+
+		while (list[n] == ',' && list[n + 1] >= '0' && list[n + 1] <= '9')
+			n += 1 + strcspn(list + n + 1, ",");
+		if (b->n_way == BENCH_WAYS_MAX)
+			cli_usage(&b->cli, "--attn: at most %d policies", BENCH_WAYS_MAX);
+		set_way(b, way, list, n);
+		for (size_t i = 0; i < b->n_way; i++)
+			if (strcmp(way->name, b->way[i].name) == 0)
+				cli_usage(&b->cli, "--attn: %s twice", way->name);
+		b->n_way++;
+		list += n;
+	} while (*list++ == ',');
+}
+
 static void set_tasks(struct bench *b, const char *list)
 {
 	char word[64];
@@ -112,6 +148,9 @@ static void on_option(struct cli *cli, int key, const char *arg)
 		break;
 	case OPT_LENGTHS:
 		set_lengths(b, arg);
+		break;
+	case OPT_ATTN:
+		set_ways(b, arg);
 		break;
 	case OPT_TASKS:
 		set_tasks(b, arg);
@@ -190,9 +229,10 @@ static void on_progress(void *user, uint64_t done, uint64_t all)
 }
 
 static enum ds_status open_reader(struct bench *b, struct ds_reader *reader, size_t length,
-				  struct ds_err *err)
+				  const struct bench_way *way, struct ds_err *err)
 {
-	struct ds_reader_options o = {.context = (uint32_t)length, .raw = b->raw, .chat = b->chat};
+	struct ds_reader_options o = {
+		.context = (uint32_t)length, .raw = b->raw, .chat = b->chat, .attn = &way->policy};
 	enum ds_status st = ds_reader_open(reader, b->model, b->pool, &o, err);
 
 	if (st != DS_OK && !err->path[0])
@@ -224,7 +264,7 @@ static enum ds_status prepare(struct bench *b, struct ds_err *err)
 	cli_stat_real(&b->cli, "load_ms", 1e3 * (cli_seconds() - start));
 	cli_stat_u64(&b->cli, "threads", ds_pool_threads(b->pool));
 	cli_stat_text(&b->cli, "cpu", ds_model_kernels(b->model));
-	DS_TRY(open_reader(b, &reader, b->length[b->n_length - 1], err));
+	DS_TRY(open_reader(b, &reader, b->length[b->n_length - 1], b->way, err));
 	cli_note(&b->cli, "model %s, template %s, kernels %s, %u threads",
 		 ds_model_describe(b->model), ds_chat_name(&reader.chat),
 		 ds_model_kernels(b->model), ds_pool_threads(b->pool));
@@ -246,9 +286,9 @@ static enum ds_status add_row(struct bench *b, const struct bench_row *row, stru
 	return bench_put_row(b, row, err);
 }
 
-/* One length, text and way of reading. */
-static enum ds_status measure(struct bench *b, size_t l, struct bench_text *text, size_t way,
-			      struct bench_row *row, struct ds_err *err)
+enum ds_status bench_measure(struct bench *b, struct bench_text *text, size_t l,
+			     const struct bench_way *way, struct ds_bench_figures *figures,
+			     struct ds_err *err)
 {
 	struct ds_reader reader;
 	struct ds_bench bench = {.reader = &reader,
@@ -258,20 +298,23 @@ static enum ds_status measure(struct bench *b, size_t l, struct bench_text *text
 				 .user = b};
 	enum ds_status st;
 
-	*row = (struct bench_row){text->path, b->way[way], b->length[l], {0}};
-	DS_TRY(open_reader(b, &reader, b->length[l], err));
-	st = ds_bench_run(&bench, &text->doc[l], &text->reference, way == 0, &row->figures, err);
+	DS_TRY(open_reader(b, &reader, b->length[l], way, err));
+	st = ds_bench_run(&bench, &text->doc[l], &text->reference, way->is_reference, figures, err);
 	ds_reader_close(&reader);
 	return st;
 }
 
 static enum ds_status measure_length(struct bench *b, size_t l, struct ds_err *err)
 {
-	struct bench_row all[BENCH_WAYS_MAX] = {{0}}, row;
+	struct bench_row all[BENCH_WAYS_MAX] = {{0}};
 
 	for (size_t t = 0; t < b->n_text; t++)
 		for (size_t w = 0; w < b->n_way; w++) {
-			DS_TRY(measure(b, l, &b->text[t], w, &row, err));
+			struct bench_row row = {.text = b->text[t].path,
+						.attn = b->way[w].name,
+						.length = b->length[l]};
+
+			DS_TRY(bench_measure(b, &b->text[t], l, &b->way[w], &row.figures, err));
 			DS_TRY(add_row(b, &row, err));
 			all[w].attn = row.attn;
 			all[w].length = row.length;
@@ -335,8 +378,6 @@ int main(int argc, char **argv)
 				 .out.slot = -1,
 				 .length = {2048, 4096, 8192},
 				 .n_length = 3,
-				 .way = {"exact"},
-				 .n_way = 1,
 				 .tasks = (1u << DS_BENCH_TASKS) - 1};
 	struct ds_err err;
 	char note[40];
@@ -351,6 +392,7 @@ int main(int argc, char **argv)
 		.on_option = on_option,
 		.user = &b,
 	};
+	set_ways(&b, "dense");
 	cli_parse(&b.cli, argc, argv);
 	check_options(&b);
 	if (run(&b, &err) != DS_OK)

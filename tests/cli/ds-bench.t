@@ -47,19 +47,35 @@ $ $TOP/scripts/gen-model --lm m llama-long
 $ for i in $(seq 300); do echo "Line $i tells of the cat that sat on the mat, $((i * 7919 % 1000)) days after. The contract may be terminated!"; done >text; for i in $(seq 300); do echo "The dog of $((i * 7927 % 1000)) has written to the party. Nobody came?"; done >other
 $ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 2K,1500 | cut -c 1-100
 >~ \s*length  attention +perplexity +change %  needles   digits    nats 10 50 90 % +facts +
->~ \s*1500  exact +\d+\.\d+               -      ./9  +\d+/45 .*
->~ \s*2048  exact +\d+\.\d+               -      ./9  +\d+/45 .*
->~ exact: seconds grow as length to the power of -?\d\.\d\d
+>~ \s*1500  dense +\d+\.\d+               -      ./9  +\d+/45 .*
+>~ \s*2048  dense +\d+\.\d+               -      ./9  +\d+/45 .*
+>~ dense: seconds grow as length to the power of -?\d\.\d\d
 $ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --tasks extract,summarise
 >  length  attention          facts    summary nats    read s  tokens/s  decode/s   peak MB
->~ \s*1500  exact +\d/6 +(\d+)/\1 -\d+\.\d\d +\d+\.\d+ +\d+\.\d +\d+\.\d +[\d.]+
+>~ \s*1500  dense +\d/6 +(\d+)/\1 -\d+\.\d\d +\d+\.\d+ +\d+\.\d +\d+\.\d +[\d.]+
 $ ds-bench --matrix -m m/llama-long.gguf --text text --text other --lengths 1500 --tasks needle --format jsonl -o rows && sed 's/,"prompt_sec.*//;s/"digit_logprob.*\(,"prompt\)/\1/' rows
->~ \{"attention":"exact","text":"text","length":1500,"needles":9,"needles_found":\d,"digits":45,"digits_right":\d+,,"prompt_tokens":1500
->~ \{"attention":"exact","text":"other","length":1500,"needles":9,"needles_found":\d,"digits":45,"digits_right":\d+,,"prompt_tokens":1500
->~ \{"attention":"exact","text":null,"length":1500,"needles":18,"needles_found":\d,"digits":90,"digits_right":\d+,,"prompt_tokens":3000
+>~ \{"attention":"dense","text":"text","length":1500,"needles":9,"needles_found":\d,"digits":45,"digits_right":\d+,,"prompt_tokens":1500
+>~ \{"attention":"dense","text":"other","length":1500,"needles":9,"needles_found":\d,"digits":45,"digits_right":\d+,,"prompt_tokens":1500
+>~ \{"attention":"dense","text":null,"length":1500,"needles":18,"needles_found":\d,"digits":90,"digits_right":\d+,,"prompt_tokens":3000
 $ python3 -c 'import json; [json.loads(line) for line in open("rows")]'
 $ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --tasks perplexity --stats=stats >out && python3 -c 'import json; s = json.load(open("stats")); print(s["documents"], s["prompt_tokens"], s["generated_tokens"], s["input_bytes"], *sorted(s))'
 >~ 1 1500 32 \d+ cpu cpu_seconds documents generate_seconds generated_tokens input_bytes load_ms peak_rss_bytes prompt_seconds prompt_tokens seconds threads
+
+Ways of reading, against the first
+$ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --attn exact,dense --format jsonl >rows; python3 -c 'import json; a, b = map(json.loads, open("rows")); print(a["attention"], b["attention"], "perplexity_change" in a, abs(b["perplexity_change"]) < 0.02, b["perplexity_change_error"] > 0, abs(b["perplexity"] / a["perplexity"] - 1 - b["perplexity_change"]) < 1e-6, b["summary_tokens"] == a["summary_tokens"])'
+> exact dense False True True True True
+$ ds-bench --matrix -m m/llama-long.gguf --text text --attn keys:5,7,some
+! ds-bench: --attn: keys: W is a whole number from 64 to 16777216, not '5'
+! Try 'ds-bench --help'.
+? 2
+$ ds-bench --matrix -m m/llama-long.gguf --text text --attn dense,exact,dense
+! ds-bench: --attn: dense twice
+! Try 'ds-bench --help'.
+? 2
+$ ds-bench --matrix -m m/llama-long.gguf --text text --attn dense,
+!~ ds-bench: --attn: '' is no attention policy: .*
+! Try 'ds-bench --help'.
+? 2
 
 A picture
 $ cp text 'a<&">b'; ds-bench --matrix -m m/llama-long.gguf --text 'a<&">b' --text text --lengths 1500,2K --plot p.svg >out && python3 -c 'import xml.dom.minidom as x; d = x.parse("p.svg"); print(d.documentElement.tagName, len(d.getElementsByTagName("path")), len(d.getElementsByTagName("rect")))'
