@@ -45,7 +45,7 @@ struct bench {
 	size_t n_length;
 	struct bench_way way[BENCH_WAYS_MAX];
 	size_t n_way;
-	unsigned tasks;
+	unsigned tasks, runs;
 	bool matrix, raw;
 	const char *plot; /* file of the picture, or NULL */
 	const char *chat; /* its template; NULL: the model's own */

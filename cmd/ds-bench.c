@@ -16,6 +16,7 @@ enum {
 	OPT_TASKS,
 	OPT_TEMPLATE,
 	OPT_RAW,
+	OPT_RUNS,
 	OPT_PLOT,
 };
 
@@ -28,6 +29,7 @@ static const struct cli_opt options[] = {
 	{OPT_TASKS, "tasks", "A,B,...", "of perplexity,needle,extract,summarise (default: all)"},
 	{OPT_TEMPLATE, "template", "NAME", "chat template (default: as the model's file says)"},
 	{OPT_RAW, "raw", NULL, "no chat template around the document and the questions"},
+	{OPT_RUNS, "runs", "N", "read every document N times, the fastest counts (default: 1)"},
 	{OPT_PLOT, "plot", "FILE.svg", "draw the rows against the length, too"},
 	CLI_OPT_OUTPUT,
 	CLI_OPT_FORMAT,
@@ -157,6 +159,9 @@ static void on_option(struct cli *cli, int key, const char *arg)
 		break;
 	case OPT_TEMPLATE:
 		b->chat = arg;
+		break;
+	case OPT_RUNS:
+		b->runs = (unsigned)cli_num(cli, arg, "--runs", 1, 1000);
 		break;
 	case OPT_PLOT:
 		b->plot = arg;
@@ -294,6 +299,7 @@ enum ds_status bench_measure(struct bench *b, struct bench_text *text, size_t l,
 	struct ds_bench bench = {.reader = &reader,
 				 .pool = b->pool,
 				 .tasks = b->tasks,
+				 .runs = b->runs,
 				 .progress = on_progress,
 				 .user = b};
 	enum ds_status st;

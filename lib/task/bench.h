@@ -79,6 +79,7 @@ struct ds_bench {
 	struct ds_reader *reader; /* its context is the document's length */
 	struct ds_pool *pool;
 	unsigned tasks; /* bit of each */
+	unsigned runs;	/* readings of the document, the fastest counts; 0: 1 */
 	/* told between steps; may be NULL */
 	void (*progress)(void *user, uint64_t done_tokens, uint64_t all_tokens);
 	void *user;

@@ -89,7 +89,7 @@ $ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --tasks need
 > class="t">Peak memory, MB
 
 The same figures whatever the threads, the instruction set and the tasks
-$ figures() { ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --format jsonl "$@" | sed 's/,"prompt_sec.*//'; }; figures -j 1 >want; figures -j 3 | cmp - want && DS_CPU=ref figures | cmp - want && DS_CPU=avx2 figures | cmp - want
+$ figures() { ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --format jsonl "$@" | sed 's/,"prompt_sec.*//'; }; figures -j 1 >want; figures -j 3 --runs 2 | cmp - want && DS_CPU=ref figures | cmp - want && DS_CPU=avx2 figures | cmp - want
 $ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --format jsonl --tasks perplexity | grep -o '"perplexity":[0-9.]*' >alone; grep -o '"perplexity":[0-9.]*' want | cmp - alone
 $ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --raw --format jsonl --tasks extract | grep -o '"facts":6'
 > "facts":6

@@ -151,7 +151,7 @@ static enum ds_status run(struct ds_bench *bench, const struct ds_bench_doc *doc
 START_TEST(test_same)
 {
 	struct ds_bench_figures f[2], sum = {0};
-	struct ds_bench bench = {.tasks = 15};
+	struct ds_bench bench = {.tasks = 15, .runs = 2};
 	struct ds_bench_doc doc;
 	struct ds_reader r;
 	struct ds_err err;
