@@ -135,6 +135,22 @@ bool infer_skips(const struct infer *cmd);
 enum ds_status infer_skip(struct infer *cmd, struct ds_reader *reader, const struct ds_part *text,
 			  bool *changed_ret, struct ds_err *err);
 
+/* For documents that come piece by piece: their beginning, held back until infer_skip() has seen
+ * it.
+ */
+struct infer_beginning {
+	bool held;
+	struct ds_buf bytes;
+};
+void infer_skip_begin(const struct infer *cmd, struct infer_beginning *beginning);
+/* *text_io: what has come; then what may be read now, perhaps nothing. */
+enum ds_status infer_skip_more(struct infer *cmd, struct ds_reader *reader,
+			       struct infer_beginning *beginning, struct ds_part *text_io,
+			       struct ds_err *err);
+enum ds_status infer_skip_end(struct infer *cmd, struct ds_reader *reader,
+			      struct infer_beginning *beginning, struct ds_part *text_ret,
+			      struct ds_err *err);
+
 /* Tasks: from the open model to the committed output. */
 enum ds_status infer_embed(struct infer *cmd, struct ds_err *err);
 enum ds_status infer_generate(struct infer *cmd, struct ds_err *err);

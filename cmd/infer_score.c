@@ -10,7 +10,6 @@
 
 #include "base/decimal.h"
 #include "infer.h"
-#include "task/skip.h"
 
 /* Tokens of one frame. */
 #define FRAME_TOKENS_MAX ((size_t)1 << 20)
@@ -27,8 +26,7 @@ struct score {
 	struct ds_buf text; /* not yet put */
 	uint64_t put;
 	XXH3_state_t *hash;
-	bool sampling;	      /* the beginning is held back */
-	struct ds_buf sample; /* for --skip-layers */
+	struct infer_beginning beginning;
 	struct ds_buf line, ends;
 	/* of all documents */
 	uint64_t n_scored, n_bytes;
@@ -146,41 +144,28 @@ static enum ds_status begin(void *user, const struct infer_name *name, struct ds
 	s->name.len = s->text.len = 0;
 	s->bytes = s->put = 0;
 	s->begun = false;
-	s->sample.len = 0;
-	s->sampling = infer_skips(s->cmd);
+	infer_skip_begin(s->cmd, &s->beginning);
 	XXH3_64bits_reset(s->hash);
 	return ds_buf_append(&s->name, name->name, name->name_len, err);
-}
-
-/* The beginning is there, by which layers are chosen. */
-static enum ds_status end_sample(struct score *s, struct ds_err *err)
-{
-	struct ds_part text = {s->sample.data, s->sample.len};
-	bool changed;
-
-	s->sampling = false;
-	DS_TRY(infer_skip(s->cmd, &s->reader, &text, &changed, err));
-	return torn(s, ds_scorer_push(s->scorer, text.bytes, text.len, err));
 }
 
 static enum ds_status more(void *user, const uint8_t *bytes, size_t n, struct ds_err *err)
 {
 	struct score *s = user;
+	struct ds_part part = {bytes, n};
 
 	s->bytes += n;
 	if (s->cmd->format == CLI_FRAMES)
 		DS_TRY(ds_buf_append(&s->text, bytes, n, err));
-	if (!s->sampling)
-		return torn(s, ds_scorer_push(s->scorer, bytes, n, err));
-	DS_TRY(ds_buf_append(&s->sample, bytes, n, err));
-	return s->sample.len < DS_SKIP_BYTES ? DS_OK : end_sample(s, err);
+	DS_TRY(infer_skip_more(s->cmd, &s->reader, &s->beginning, &part, err));
+	return torn(s, ds_scorer_push(s->scorer, part.bytes, part.len, err));
 }
 
 static enum ds_status idle(void *user, struct ds_err *err)
 {
 	struct score *s = user;
 
-	return s->sampling ? DS_OK : torn(s, ds_scorer_idle(s->scorer, err));
+	return s->beginning.held ? DS_OK : torn(s, ds_scorer_idle(s->scorer, err));
 }
 
 static enum ds_status end(void *user, struct ds_err *err)
@@ -189,11 +174,12 @@ static enum ds_status end(void *user, struct ds_err *err)
 	struct infer *cmd = s->cmd;
 	struct ds_score_totals totals;
 	struct ds_document_end e;
+	struct ds_part rest;
 
 	if (s->bytes == 0)
 		return ds_fail(err, DS_EINVAL, "the document is empty");
-	if (s->sampling)
-		DS_TRY(end_sample(s, err));
+	DS_TRY(infer_skip_end(cmd, &s->reader, &s->beginning, &rest, err));
+	DS_TRY(torn(s, ds_scorer_push(s->scorer, rest.bytes, rest.len, err)));
 	DS_TRY(torn(s, ds_scorer_end(s->scorer, &totals, err)));
 	cli_progress_erase();
 	s->n_scored += totals.n_scored;
@@ -246,7 +232,7 @@ enum ds_status infer_score(struct infer *cmd, struct ds_err *err)
 	XXH3_freeState(s.hash);
 	ds_buf_fini(&s.name);
 	ds_buf_fini(&s.text);
-	ds_buf_fini(&s.sample);
+	ds_buf_fini(&s.beginning.bytes);
 	ds_buf_fini(&s.line);
 	ds_buf_fini(&s.ends);
 	return st;

@@ -113,3 +113,34 @@ enum ds_status infer_skip(struct infer *cmd, struct ds_reader *reader, const str
 	}
 	return s->told || !s->n ? DS_OK : tell(cmd, reader, text, err);
 }
+
+void infer_skip_begin(const struct infer *cmd, struct infer_beginning *b)
+{
+	b->bytes.len = 0;
+	b->held = infer_skips(cmd);
+}
+
+enum ds_status infer_skip_end(struct infer *cmd, struct ds_reader *reader,
+			      struct infer_beginning *b, struct ds_part *text_ret,
+			      struct ds_err *err)
+{
+	bool changed;
+
+	*text_ret = (struct ds_part){"", 0};
+	if (!b->held)
+		return DS_OK;
+	b->held = false;
+	*text_ret = (struct ds_part){b->bytes.data, b->bytes.len};
+	return infer_skip(cmd, reader, text_ret, &changed, err);
+}
+
+enum ds_status infer_skip_more(struct infer *cmd, struct ds_reader *reader,
+			       struct infer_beginning *b, struct ds_part *text_io,
+			       struct ds_err *err)
+{
+	if (!b->held)
+		return DS_OK;
+	DS_TRY(ds_buf_append(&b->bytes, text_io->bytes, text_io->len, err));
+	*text_io = (struct ds_part){"", 0};
+	return b->bytes.len < DS_SKIP_BYTES ? DS_OK : infer_skip_end(cmd, reader, b, text_io, err);
+}

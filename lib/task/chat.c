@@ -341,13 +341,13 @@ enum ds_status ds_chat_encode(const struct ds_chat *chat, const struct ds_chat_p
 /* --- a turn that is still coming ----------------------------------------------------------- */
 
 enum ds_status ds_chat_open(struct ds_chat_opening *o, const struct ds_chat *chat,
-			    const struct ds_chat_parts *parts, const struct ds_tokenizer *tok,
-			    struct ds_encoder *enc, struct ds_tokens *tokens, struct ds_err *err)
+			    const struct ds_chat_parts *parts, struct ds_tokens *tokens,
+			    struct ds_err *err)
 {
 	struct encoding e = {.chat = chat,
 			     .parts = parts,
-			     .tok = tok,
-			     .enc = enc,
+			     .tok = o->tok,
+			     .enc = o->enc,
 			     .tokens = tokens,
 			     .n = parts->open,
 			     .open = true};
@@ -355,7 +355,7 @@ enum ds_status ds_chat_open(struct ds_chat_opening *o, const struct ds_chat *cha
 	size_t end;
 
 	ds_feed_reset(&o->feed);
-	o->feed.enc = enc;
+	o->feed.enc = o->enc;
 	o->active = parts->open != DS_CHAT_CLOSED;
 	if (!o->active)
 		return DS_OK;

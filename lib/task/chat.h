@@ -79,6 +79,8 @@ enum ds_status ds_chat_encode(const struct ds_chat *chat, const struct ds_chat_p
  * no promise (a text may spell a special token): ds_chat_encode() of the whole turn has the word.
  */
 struct ds_chat_opening {
+	const struct ds_tokenizer *tok;
+	struct ds_encoder *enc;
 	bool active; /* false: nothing more can be said */
 	/* private */
 	struct ds_feed feed;
@@ -87,10 +89,10 @@ struct ds_chat_opening {
 	struct ds_part guard[DS_CHAT_GUARDS];
 	size_t n_guard;
 };
-/* The parts outlive the opening. */
+/* opening->tok and opening->enc are set; they and the parts outlive the opening. */
 enum ds_status ds_chat_open(struct ds_chat_opening *opening, const struct ds_chat *chat,
-			    const struct ds_chat_parts *parts, const struct ds_tokenizer *tok,
-			    struct ds_encoder *enc, struct ds_tokens *tokens, struct ds_err *err);
+			    const struct ds_chat_parts *parts, struct ds_tokens *tokens,
+			    struct ds_err *err);
 /* More of the text; now: see ds_feed_take(). */
 enum ds_status ds_chat_more(struct ds_chat_opening *opening, const void *bytes, size_t n, bool now,
 			    struct ds_tokens *tokens, struct ds_err *err);

@@ -160,7 +160,9 @@ enum ds_status ds_reader_begin(struct ds_reader *r, const struct ds_turn *turn, 
 {
 	r->prompt.n = r->n_ahead = 0;
 	DS_TRY(ds_chat_render(&r->chat, turn, &r->parts, err));
-	return ds_chat_open(&r->opening, &r->chat, &r->parts, r->tok, r->enc, &r->prompt, err);
+	r->opening.tok = r->tok;
+	r->opening.enc = r->enc;
+	return ds_chat_open(&r->opening, &r->chat, &r->parts, &r->prompt, err);
 }
 
 /* In whole passes, or what there is. */
