@@ -52,7 +52,7 @@ static const struct cli_opt options[] = {
 	{OPT_RAW, "raw", NULL, "no chat template: the prompt as it is, special tokens count"},
 	{OPT_CONTEXT, "context", "TOKENS", "prompt and answer at most (default: the model's)"},
 	{OPT_SKIP_LAYERS, "skip-layers", "LIST", "leave out layers (3,7-9), or auto:N of them"},
-	{OPT_ATTN, "attn", "POLICY", "how tokens attend: dense or exact (default: dense)"},
+	{OPT_ATTN, "attn", "POLICY", "how tokens attend, see ds-attention(7) (default: dense)"},
 	{'n', "tokens", "N", "an answer has at most so many tokens (default: 512)"},
 	{OPT_TEMP, "temp", "T", "temperature; 0 takes the likeliest token (default: 0)"},
 	{OPT_TOP_K, "top-k", "K", "draw from the K likeliest tokens; 0: all (default: 40)"},
@@ -192,10 +192,10 @@ static void on_task(struct infer *cmd, const char *arg)
 
 static void on_attn(struct infer *cmd, const char *arg)
 {
-	static const char *const names[] = {"dense", "exact", NULL};
+	struct ds_err err;
 
-	cmd->attn.kind =
-		cli_choice(&cmd->cli, arg, "--attn", names) ? DS_ATTN_EXACT : DS_ATTN_DENSE;
+	if (ds_attn_policy_parse(&cmd->attn, arg, &err) != DS_OK)
+		cli_usage(&cmd->cli, "--attn: %s", err.message);
 	cmd->reading.attn = &cmd->attn;
 }
 

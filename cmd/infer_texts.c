@@ -373,11 +373,20 @@ enum ds_status infer_open_reader(struct infer *cmd, struct ds_reader *reader, st
 
 void infer_reader_stats(struct infer *cmd, const struct ds_reader *reader)
 {
+	char policy[DS_ATTN_TEXT_BYTES];
+	struct ds_session_stats stats;
+
 	cli_stat_u64(&cmd->cli, "documents", cmd->documents);
 	cli_stat_u64(&cmd->cli, "prompt_tokens", reader->prompt_tokens);
 	cli_stat_u64(&cmd->cli, "cached_tokens", reader->cached_tokens);
 	cli_stat_u64(&cmd->cli, "ahead_tokens", reader->ahead_tokens);
 	cli_stat_real(&cmd->cli, "prompt_seconds", reader->prompt_seconds);
+	ds_attn_policy_text(&cmd->attn, policy, sizeof policy);
+	cli_stat_text(&cmd->cli, "attn", policy);
+	ds_session_stats(reader->session, &stats);
+	if (stats.pairs)
+		cli_stat_real(&cmd->cli, "density",
+			      (double)stats.pairs_seen / (double)stats.pairs);
 }
 
 void infer_generator_stats(struct infer *cmd, const struct ds_generator *gen)

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attn/follow.h"
 #include "attn/tile.h"
 
 #define SEGMENT_PAGES (DS_ATTN_SEGMENT / DS_KV_PAGE)
@@ -53,6 +54,7 @@ struct ds_attn_tile ds_attn_tile_of(const struct ds_attn *attn, size_t share, si
 	t.query = query;
 	t.n = n;
 	t.rows = t.n * t.n_head;
+	t.window = t.call->window;
 	return t;
 }
 
@@ -182,6 +184,24 @@ void ds_attn_begin(const struct ds_attn *attn, size_t rows, const struct ds_attn
 	memset(part->value, 0, rows * attn->shape.dim_v * sizeof *part->value);
 }
 
+/* Two attentions of their own become one, 0.7 and 0.3 of them, into the first. */
+void ds_attn_mix(const struct ds_attn *attn, const struct ds_attn_tile *t,
+		 const struct ds_attn_parts *into, const struct ds_attn_parts *part)
+{
+	size_t dim = attn->shape.dim_v;
+
+	for (size_t r = 0; r < t->rows; r++) {
+		struct ds_attn_part a = row_part(into, r, dim), b = row_part(part, r, dim);
+
+		attn->kern->attn_finish(&a, a.value, dim);
+		attn->kern->attn_finish(&b, b.value, dim);
+		for (size_t d = 0; d < dim; d++)
+			a.value[d] = 0.7f * a.value[d] + 0.3f * b.value[d];
+		memset(a.sum, 0, DS_KERN_LANES * sizeof *a.sum);
+		a.sum[0] = 1;
+	}
+}
+
 /* The pages of a segment that the tile sees. */
 static void attend_segment(const struct ds_attn *attn, const struct ds_attn_tile *t,
 			   struct ds_attn_scratch *s, size_t segment,
@@ -282,7 +302,7 @@ void ds_attn_run(struct ds_attn *attn, const struct ds_attn_call *call)
 	assert(call->n_head == attn->group * attn->shape.n_head);
 	if (call->n == 0)
 		return;
-	attn->call = call;
+	attn->call = ds_follow_call(attn, call);
 	if (attn->rounded) {
 		ds_rounded_run(attn);
 		return;
@@ -412,11 +432,12 @@ void ds_attn_free(struct ds_attn *attn)
 {
 	if (!attn)
 		return;
+	ds_follow_free(attn->follow);
 	ds_arena_fini(&attn->mem);
 	free(attn);
 }
 
 size_t ds_attn_bytes(const struct ds_attn *attn)
 {
-	return sizeof *attn + attn->mem.used_bytes;
+	return sizeof *attn + attn->mem.used_bytes + ds_follow_bytes(attn->follow);
 }

@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "attn/policy.h"
 #include "base/err.h"
 #include "base/pool.h"
 #include "kern/kern.h"
@@ -33,7 +34,10 @@ struct ds_attn_call {
 	size_t q_stride;
 	float scale;	 /* of the scores */
 	uint32_t window; /* a token sees itself and window - 1 before it; 0: all */
-	float *out;	 /* [n][out_stride]: n_head * dim_v values */
+	/* [pos + n] enum ds_attn_boundary of the sequence's tokens, for policies that look at text
+	 * (ds_attn_policy_reads()); or NULL */
+	const uint8_t *boundaries;
+	float *out; /* [n][out_stride]: n_head * dim_v values */
 	size_t out_stride;
 };
 
@@ -45,6 +49,16 @@ enum ds_status ds_attn_new(struct ds_attn **attn_ret, const struct ds_kern *kern
 void ds_attn_free(struct ds_attn *attn);
 /* Bytes of scratch memory. */
 size_t ds_attn_bytes(const struct ds_attn *attn);
+/*
+ * Attend as a policy says, before the first call; with shape.recent, unless it is exact.  Calls
+ * with a window of their own keep to it.
+ */
+enum ds_status ds_attn_follow(struct ds_attn *attn, const struct ds_attn_policy *policy,
+			      struct ds_err *err);
 void ds_attn_run(struct ds_attn *attn, const struct ds_attn_call *call);
+/* Tokens from n on will be others than those of calls so far. */
+void ds_attn_truncate(struct ds_attn *attn, size_t n);
+/* Pairs of queries and keys so far: those attended to, and all that lie before. */
+void ds_attn_pairs(const struct ds_attn *attn, uint64_t *seen_ret, uint64_t *causal_ret);
 
 #endif

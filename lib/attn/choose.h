@@ -7,6 +7,7 @@
 #ifndef DS_ATTN_CHOOSE_H
 #define DS_ATTN_CHOOSE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,7 @@ struct ds_attn_choice {
 	 * all of the list.  No token is in both lists, unless they are summed apart. */
 	struct ds_block_list near;
 	uint32_t window;
+	bool apart; /* a softmax of its own for the far list */
 	/* [blocks of the context] for both lists */
 	uint32_t *far_block;
 	const uint32_t *all_block; /* 0, 1, 2, ... */

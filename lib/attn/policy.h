@@ -53,6 +53,9 @@ enum ds_status ds_attn_policy_parse(struct ds_attn_policy *policy_ret, const cha
 /* The text form, all parameters written; DS_ATTN_TEXT_BYTES are enough. */
 void ds_attn_policy_text(const struct ds_attn_policy *policy, char *text, size_t size);
 
+/* Whether the policy looks at text: struct ds_attn_call.boundaries. */
+bool ds_attn_policy_reads(const struct ds_attn_policy *policy);
+
 /* What a token's text ends, for policies that look at text. */
 enum ds_attn_boundary {
 	DS_ATTN_NO_BOUNDARY,

@@ -78,4 +78,5 @@ void ds_attn_choose_keys_apart(struct ds_attn_choice *choice, size_t page,
 
 	ds_attn_choose_window(choice, page, window);
 	ds_attn_choose_far(choice, page * DS_ATTN8_PAGE, is_key, &b);
+	choice->apart = true;
 }

@@ -34,6 +34,7 @@ void ds_attn_choose_window(struct ds_attn_choice *choice, size_t page, uint32_t 
 	choice->near = (struct ds_block_list){.n = (page - first) * PAGE_BLOCKS,
 					      .block = choice->all_block + first * PAGE_BLOCKS};
 	choice->window = window;
+	choice->apart = false;
 }
 
 void ds_attn_choose_all(struct ds_attn_choice *choice, size_t page)

@@ -10,6 +10,8 @@
 #include <float.h>
 #include <string.h>
 
+#include "attn/follow.h"
+#include "attn/select.h"
 #include "attn/tile.h"
 
 #define SEGMENT_BLOCKS (DS_ATTN_SEGMENT / DS_ATTN8_BLOCK)
@@ -33,8 +35,9 @@ struct desk {
 	struct group *group; /* [(DS_KV_PAGE * heads + 63) / 64] */
 	struct ds_attn_columns part;
 	struct ds_attn8_block block[SEGMENT_BLOCKS];
-	float *mean;  /* [SEGMENT_BLOCKS pages][64] */
-	void *memory; /* of the kernels */
+	float *mean;	/* [SEGMENT_BLOCKS pages][64] */
+	int8_t *coarse; /* [dim_k / 4][16][4] */
+	void *memory;	/* of the kernels */
 };
 
 struct ds_rounded {
@@ -71,6 +74,11 @@ static struct ds_block_list dense_list(const struct ds_attn *attn, const struct 
 
 	return (struct ds_block_list){.n = (page - first) * PAGE_BLOCKS,
 				      .block = attn->rounded->all + first * PAGE_BLOCKS};
+}
+
+const uint32_t *ds_rounded_blocks(const struct ds_attn *attn)
+{
+	return attn->rounded->all;
 }
 
 static size_t segments_of(const struct ds_block_list *list)
@@ -187,12 +195,12 @@ static void load_group(const struct ds_attn *attn, const struct ds_attn_tile *t,
 	rows->n = ds_attn_smaller(t->rows - begin, DS_ATTN8_ROWS);
 	rows->ld = g->total.ld = ds_kern_pad(rows->n);
 	attn->kern->attn8->round(rows, q + begin * dim, dim, 1);
-	rows->first = t->call->window ? g->first : NULL;
+	rows->first = t->window ? g->first : NULL;
 	for (size_t r = 0; rows->first && r < rows->ld; r++) {
 		size_t row = ds_attn_smaller(begin + r, t->rows - 1);
 		size_t pos = t->call->pos + t->query + row / t->n_head;
 
-		g->first[r] = (int32_t)ds_attn_first_key(t->call, pos);
+		g->first[r] = (int32_t)ds_attn_first_of(t->window, pos);
 	}
 }
 
@@ -206,16 +214,15 @@ static void columns_to_rows(const struct ds_attn *attn, const struct group *g, s
 	attn->kern->attn_turn(&g->total, g->rows.n, &first, dim);
 }
 
-/* All segments of a list, for all rows of a tile, whose queries are in s->q; what they found, row
- * by row, into found. */
-static void attend_list(const struct ds_attn *attn, const struct ds_attn_tile *t,
-			const struct ds_block_list *list, struct desk *d,
-			const struct ds_attn_scratch *s, const struct ds_attn_parts *found)
+void ds_rounded_attend(const struct ds_attn *attn, const struct ds_attn_tile *t,
+		       const struct ds_block_list *list, unsigned thread, const float *q,
+		       const struct ds_attn_parts *found)
 {
+	struct desk *d = &attn->rounded->desk[thread];
 	size_t n_group = (t->rows + DS_ATTN8_ROWS - 1) / DS_ATTN8_ROWS, dim_v = attn->shape.dim_v;
 
 	for (size_t g = 0; g < n_group; g++)
-		load_group(attn, t, s->q, g * DS_ATTN8_ROWS, &d->group[g]);
+		load_group(attn, t, q, g * DS_ATTN8_ROWS, &d->group[g]);
 	for (size_t i = 0; i < segments_of(list); i++) {
 		struct segment seg = segment_of(list, i);
 
@@ -234,6 +241,63 @@ static void attend_list(const struct ds_attn *attn, const struct ds_attn_tile *t
 		columns_to_rows(attn, &d->group[g], g * DS_ATTN8_ROWS, found);
 }
 
+void ds_rounded_scores(const struct ds_attn *attn, const struct ds_attn_tile *t, unsigned thread,
+		       const float *q, bool coarse, float *out)
+{
+	struct ds_block_list list = {.n = own_page(t) * PAGE_BLOCKS, .block = attn->rounded->all};
+	struct desk *d = &attn->rounded->desk[thread];
+	struct ds_attn8_rows *rows = &d->group->rows;
+	struct ds_attn_coarse small = {.k = d->coarse};
+
+	load_group(attn, t, q, 0, d->group);
+	for (size_t i = 0; i < segments_of(&list); i++) {
+		struct segment seg = segment_of(&list, i);
+		float *to = out + seg.begin * DS_ATTN8_BLOCK * rows->ld;
+
+		list_blocks(attn, t, &seg, d);
+		score_means(attn, t, &seg, rows, d);
+		if (!coarse)
+			attn->kern->attn8->score(rows, d->block, seg.n, to, d->memory);
+		for (size_t b = 0; coarse && b < seg.n; b++) {
+			struct ds_attn8_block block =
+				ds_attn_coarse_block(&small, &d->block[b], attn->shape.dim_k);
+
+			attn->kern->attn8->score(rows, &block, 1,
+						 to + b * DS_ATTN8_BLOCK * rows->ld, d->memory);
+		}
+	}
+}
+
+/* The lists of a choice, and the tile's own page, of which the window is that of the call. */
+static void attend_choice(const struct ds_attn *attn, const struct ds_attn_tile *t,
+			  const struct ds_attn_choice *c, unsigned thread)
+{
+	struct ds_attn_scratch *s = &attn->scratch[thread];
+	const struct ds_block_list *lists[] = {&c->far, &c->near};
+	const struct ds_attn_parts *found = &s->total;
+	struct ds_attn_tile tile = *t;
+
+	for (int i = c->apart; i < 2; i++) {
+		tile.window = i ? c->window : 0;
+		if (lists[i]->n == 0)
+			continue;
+		ds_rounded_attend(attn, &tile, lists[i], thread, s->q, found);
+		if (found == &s->part)
+			ds_attn_join(attn, t, &s->total, &s->part);
+		found = &s->part;
+	}
+	ds_attn_begin(attn, t->rows, found);
+	ds_attn_page(attn, t, s, own_page(t), found);
+	if (found == &s->part)
+		ds_attn_join(attn, t, &s->total, &s->part);
+	if (c->apart && c->far.n) {
+		tile.window = 0;
+		ds_rounded_attend(attn, &tile, &c->far, thread, s->q, &s->part);
+		ds_attn_mix(attn, t, &s->total, &s->part);
+	}
+	ds_attn_finish(attn, t, &s->total);
+}
+
 /* Late tiles see the most keys: they come first. */
 static void do_tile(void *arg, size_t index, unsigned thread)
 {
@@ -241,16 +305,15 @@ static void do_tile(void *arg, size_t index, unsigned thread)
 	struct ds_attn_scratch *s = &attn->scratch[thread];
 	struct ds_attn_tile t =
 		tile_of(attn, index % attn->n_share, attn->n_tile - 1 - index / attn->n_share);
-	struct ds_block_list list = dense_list(attn, &t);
+	struct ds_attn_choice dense = {.near = dense_list(attn, &t), .window = t.window};
 
 	ds_attn_load_queries(attn, &t, s->q);
-	ds_attn_begin(attn, t.rows, &s->part);
-	ds_attn_page(attn, &t, s, own_page(&t), &s->part);
-	if (list.n) {
-		attend_list(attn, &t, &list, &attn->rounded->desk[thread], s, &s->total);
-		ds_attn_join(attn, &t, &s->total, &s->part);
-	}
-	ds_attn_finish(attn, &t, list.n ? &s->total : &s->part);
+	if (!attn->follow || t.window)
+		attend_choice(attn, &t, &dense, thread);
+	else if (ds_follow_by_row(attn))
+		ds_follow_rows(attn, &t, thread);
+	else
+		attend_choice(attn, &t, ds_follow_choose(attn, &t, thread), thread);
 }
 
 /* The tile's own page, or a segment of its list. */
@@ -324,8 +387,8 @@ void ds_rounded_run(struct ds_attn *attn)
 	size_t end = (call->pos + call->n - 1) / DS_KV_PAGE + 1;
 	struct ds_attn_tile t = ds_attn_tile_of(attn, 0, 0, call->n);
 
-	if (attn->rounded->share && end == first + 1 && t.rows <= SPLIT_ROWS &&
-	    dense_list(attn, &t).n) {
+	if (attn->rounded->share && (!attn->follow || call->window) && end == first + 1 &&
+	    t.rows <= SPLIT_ROWS && dense_list(attn, &t).n) {
 		run_split(attn);
 		return;
 	}
@@ -366,7 +429,8 @@ static bool new_desk(struct ds_attn *attn, struct desk *d)
 	d->group = ds_arena_alloc(&attn->mem, attn->heads, sizeof *d->group);
 	d->mean = ds_kern_floats(&attn->mem, (size_t)SEGMENT_BLOCKS * DS_ATTN8_ROWS);
 	d->memory = ds_kern_floats(&attn->mem, DS_ATTN8_SCRATCH / sizeof(float));
-	if (!d->group || !d->mean || !d->memory)
+	d->coarse = ds_arena_alloc(&attn->mem, attn->shape.dim_k, DS_ATTN8_BLOCK);
+	if (!d->group || !d->mean || !d->memory || !d->coarse)
 		return false;
 	for (uint32_t i = 0; i < attn->heads; i++)
 		if (!new_group(attn, &d->group[i], DS_ATTN8_ROWS))

@@ -46,6 +46,10 @@ struct ds_attn {
 	struct ds_attn_parts *joined;	 /* [n_share] */
 	atomic_uint *done;		 /* [n_share]: segments of this round */
 	struct ds_rounded *rounded;	 /* with shape.recent */
+	struct ds_attn_follower *follow; /* NULL: no policy that chooses */
+	struct ds_attn_policy policy;
+	struct ds_attn_call own_call; /* a call with the policy's window */
+	atomic_ullong seen, causal;   /* pairs of queries and keys */
 	/* of the call */
 	const struct ds_attn_call *call;
 	size_t n_tile;
@@ -58,6 +62,7 @@ struct ds_attn_tile {
 	uint32_t kv_head, head, n_head; /* query heads */
 	size_t query, n;		/* of the call */
 	size_t rows;			/* n * n_head: query, then head */
+	uint32_t window;		/* of what lies before the tile's page; 0: all */
 };
 
 static inline size_t ds_attn_smaller(size_t a, size_t b)
@@ -66,9 +71,14 @@ static inline size_t ds_attn_smaller(size_t a, size_t b)
 }
 
 /* The first key that a token sees. */
+static inline size_t ds_attn_first_of(uint32_t window, size_t pos)
+{
+	return window && pos >= window ? pos - window + 1 : 0;
+}
+
 static inline size_t ds_attn_first_key(const struct ds_attn_call *call, size_t pos)
 {
-	return call->window && pos >= call->window ? pos - call->window + 1 : 0;
+	return ds_attn_first_of(call->window, pos);
 }
 
 /* Share of a tile: which KV head, and which part of its group; n queries from query on. */
@@ -82,12 +92,27 @@ void ds_attn_page(const struct ds_attn *attn, const struct ds_attn_tile *t,
 		  const struct ds_attn_scratch *s, size_t page, const struct ds_attn_parts *part);
 void ds_attn_join(const struct ds_attn *attn, const struct ds_attn_tile *t,
 		  const struct ds_attn_parts *into, const struct ds_attn_parts *part);
+/* Two attentions of their own become one, 0.7 and 0.3 of them, into the first. */
+void ds_attn_mix(const struct ds_attn *attn, const struct ds_attn_tile *t,
+		 const struct ds_attn_parts *into, const struct ds_attn_parts *part);
 /* Into the call's out. */
 void ds_attn_finish(const struct ds_attn *attn, const struct ds_attn_tile *t,
 		    const struct ds_attn_parts *part);
 bool ds_attn_new_parts(struct ds_attn *attn, struct ds_attn_parts *p, size_t rows);
 
-/* rounded.c */
+/*
+ * rounded.c: what a tile sees of a list of blocks, its queries scaled in q: row by row into found,
+ * as long as the list is not empty.
+ */
+void ds_rounded_attend(const struct ds_attn *attn, const struct ds_attn_tile *t,
+		       const struct ds_block_list *list, unsigned thread, const float *q,
+		       const struct ds_attn_parts *found);
+/* Scores of up to 16 rows with all keys before their page: out [tokens][16], by 8-bit keys or,
+ * coarse, by 4-bit ones. */
+void ds_rounded_scores(const struct ds_attn *attn, const struct ds_attn_tile *t, unsigned thread,
+		       const float *q, bool coarse, float *out);
+/* 0, 1, 2, ...: all blocks of the context. */
+const uint32_t *ds_rounded_blocks(const struct ds_attn *attn);
 bool ds_rounded_new(struct ds_attn *attn, unsigned threads);
 void ds_rounded_run(struct ds_attn *attn);
 

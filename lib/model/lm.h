@@ -43,7 +43,7 @@ struct ds_session_options {
 	 * keys nor values; in any order, not all layers */
 	const uint32_t *skip; /* [n_skip] */
 	size_t n_skip;
-	/* NULL: DS_ATTN_DENSE.  Latent attention (deepseek2) is DS_ATTN_EXACT always. */
+	/* NULL: DS_ATTN_DENSE.  Latent attention (deepseek2) is DS_ATTN_EXACT for both. */
 	const struct ds_attn_policy *attn;
 };
 
@@ -78,6 +78,14 @@ enum ds_status ds_session_logits(struct ds_session *session, size_t first, size_
  * have to be read again, which the next ds_session_read() does by itself.
  */
 void ds_session_truncate(struct ds_session *session, size_t n);
+
+/* What was read so far, tokens that were forgotten included. */
+struct ds_session_stats {
+	/* pairs of a query and a key at or before it, of all layers and heads: of these pairs, so
+	 * many were attended to (windows of the model's own leave out some, too) */
+	uint64_t pairs, pairs_seen;
+};
+void ds_session_stats(const struct ds_session *session, struct ds_session_stats *stats_ret);
 
 /*
  * From now on measure every layer's block influence (Men et al., "ShortGPT", arXiv:2403.03853): the

@@ -78,6 +78,8 @@ struct ds_session {
 	struct ds_pool *pool;
 	size_t context, batch;
 	uint32_t *id;  /* [context] the tokens */
+	/* for policies that look at text: of each token id, of the tokens read */
+	uint8_t *boundary_of, *boundaries;
 	size_t n;      /* tokens read */
 	size_t n_kept; /* of which kv has the keys and values; the others are read again */
 	size_t n_want; /* wanted of the last read */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/lm_boundary.h"
 #include "model/lm_net.h"
 
 #define BATCH_DEFAULT 512
@@ -123,8 +124,9 @@ static enum ds_status choose_attention(const struct ds_session *s,
 	const struct ds_lm_config *c = &s->lm->config;
 	bool exact = policy && policy->kind == DS_ATTN_EXACT;
 
-	if (policy && !exact && policy->kind != DS_ATTN_DENSE)
-		return ds_fail(err, DS_EUNSUPPORTED, "attention neither dense nor exact");
+	if (c->mla.kv_lora && policy && !exact && policy->kind != DS_ATTN_DENSE)
+		return ds_fail_at(err, DS_EUNSUPPORTED, s->model->path, DS_NO_OFFSET,
+				  "latent attention is exact, without a policy");
 	*shape_ret = (struct ds_kv_shape){
 		.n_head = (uint32_t)c->n_head_kv,
 		.dim_k = (uint32_t)c->dim_k,
@@ -133,6 +135,21 @@ static enum ds_status choose_attention(const struct ds_session *s,
 		/* all that a pass may touch, and one more for short ways back */
 		.recent = exact || c->mla.kv_lora ? 0 : (uint32_t)(s->batch / DS_KV_PAGE + 2)};
 	return DS_OK;
+}
+
+/* Attend as a policy says; the classes of tokens, where it looks at text. */
+static enum ds_status follow_policy(struct ds_session *s, const struct ds_attn_policy *policy,
+				    struct ds_err *err)
+{
+	if (!policy || s->lm->config.mla.kv_lora)
+		return DS_OK;
+	DS_TRY(ds_attn_follow(s->attn, policy, err));
+	if (!ds_attn_policy_reads(policy))
+		return DS_OK;
+	s->boundaries = ds_arena_alloc(&s->mem, s->context, sizeof *s->boundaries);
+	if (!s->boundaries)
+		return ds_fail_nomem(err, s->context * sizeof *s->boundaries);
+	return ds_boundaries_of(s->model->tok, s->lm->n_vocab, &s->boundary_of, err);
 }
 
 static enum ds_status init(struct ds_session *s, const struct ds_session_options *options,
@@ -154,6 +171,7 @@ static enum ds_status init(struct ds_session *s, const struct ds_session_options
 	DS_TRY(ds_act_new(&s->act, s->batch, widest(c), err));
 	DS_TRY(ds_kv_new(&s->kv, &shape, err));
 	DS_TRY(ds_attn_new(&s->attn, s->kern, s->pool, &shape, (uint32_t)c->n_head, err));
+	DS_TRY(follow_policy(s, options->attn, err));
 	rank = ds_lora_rank_max(s->model->lora, s->model->n_lora);
 	DS_TRY(ds_linear_new(&s->linear, s->kern, s->pool, widest(c) > rank ? widest(c) : rank,
 			     err));
@@ -201,6 +219,7 @@ void ds_session_free(struct ds_session *s)
 	ds_lora_scratch_fini(&s->lora);
 	ds_linear_free(s->linear);
 	ds_attn_free(s->attn);
+	free(s->boundary_of);
 	ds_kv_free(s->kv);
 	ds_act_free(s->act);
 	ds_arena_fini(&s->mem);
@@ -252,6 +271,13 @@ static enum ds_status check_read(const struct ds_session *s, const uint32_t *id,
 	return DS_OK;
 }
 
+/* What is kept of tokens from n on. */
+static void forget(struct ds_session *s, size_t n)
+{
+	s->n_kept = ds_kv_truncate(s->kv, n);
+	ds_attn_truncate(s->attn, s->n_kept);
+}
+
 /* A pass from the tokens kept up to token next; states of those from token want on. */
 static enum ds_status read_pass(struct ds_session *s, size_t next, size_t want, struct ds_err *err)
 {
@@ -275,6 +301,8 @@ enum ds_status ds_session_read(struct ds_session *s, const uint32_t *id, size_t 
 	DS_TRY(check_read(s, id, n, n_want, err));
 	s->n_want = 0;
 	memcpy(s->id + start, id, n * sizeof *id);
+	for (size_t i = 0; s->boundaries && i < n; i++)
+		s->boundaries[start + i] = s->boundary_of[id[i]];
 	s->n = end;
 	while (s->n_kept < end) {
 		size_t next = end - s->n_kept < s->batch ? end : s->n_kept + s->batch;
@@ -282,7 +310,7 @@ enum ds_status ds_session_read(struct ds_session *s, const uint32_t *id, size_t 
 
 		if (st != DS_OK) {
 			s->n = start;
-			s->n_kept = ds_kv_truncate(s->kv, s->n_kept < start ? s->n_kept : start);
+			forget(s, s->n_kept < start ? s->n_kept : start);
 			return st;
 		}
 	}
@@ -312,5 +340,13 @@ void ds_session_truncate(struct ds_session *s, size_t n)
 	if (n < s->n)
 		s->n = n;
 	if (n < s->n_kept)
-		s->n_kept = ds_kv_truncate(s->kv, n);
+		forget(s, n);
+}
+
+void ds_session_stats(const struct ds_session *s, struct ds_session_stats *stats_ret)
+{
+	uint64_t seen, causal;
+
+	ds_attn_pairs(s->attn, &seen, &causal);
+	*stats_ret = (struct ds_session_stats){.pairs_seen = seen, .pairs = causal};
 }

@@ -217,7 +217,7 @@ $ ds-infer -p hello --stop '' -m m/llama-q8_0.gguf
 ! Try 'ds-infer --help'.
 ? 2
 $ ds-infer -t score --attn sparse -m m/llama-q8_0.gguf
-! ds-infer: --attn: 'sparse' is none of: dense, exact
+!~ ds-infer: --attn: 'sparse' is no attention policy: dense, exact, window:W, .*
 ! Try 'ds-infer --help'.
 ? 2
 $ ds-infer -t embed --attn exact -m m/llama-q8_0.gguf
