@@ -1,5 +1,5 @@
 /*
- * attn.c - exact attention, page by page
+ * attn.c - attention: its memory, and the exact way, page by page
  *
  * The rows of a tile take two matrix products a page.  Where tiles leave threads without work (one
  * token), the segments of a tile are done apart and joined by whoever ends last.

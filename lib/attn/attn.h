@@ -1,14 +1,23 @@
 /*
- * attn.h - exact causal attention of new tokens over a sequence's pages
+ * attn.h - causal attention of new tokens over a sequence's pages
  *
- * The written order of one query and head: the query times scale / ln 2 (one factor, rounded) is
- * multiplied with the keys, ascending over the head's values.  Keys are taken in segments of 512
- * and pages of 64, ascending, all at multiples of their size.  A segment starts with the maximum
- * -FLT_MAX, no sum and no values; a page raises the maximum to that of its scores, rescales what
- * there is by 2^(old - new), and adds powers of 2 (over 16 lanes) and values in token order, fused.
- * Segments are joined in ascending order, and the values divided by the sum (struct
- * ds_page_softmax, attn_join and attn_finish in kern.h).  Keys a token does not see add exact
- * zeros.  So the result does not depend on how the sequence was split into calls, nor on threads or
+ * Exact: the query times scale / ln 2 (one factor, rounded) is multiplied with the keys, ascending
+ * over the head's values.  Keys are taken in segments of 512 and pages of 64, ascending, all at
+ * multiples of their size.  A segment starts with the maximum -FLT_MAX, no sum and no values; a
+ * page raises the maximum to that of its scores, rescales what there is by 2^(old - new), and adds
+ * powers of 2 (over 16 lanes) and values in token order, fused.  Segments are joined in ascending
+ * order, and the values divided by the sum (struct ds_page_softmax, attn_join and attn_finish in
+ * kern.h).  Keys a token does not see add exact zeros.
+ *
+ * Where the shape has recent pages, a query attends to its own page in that way, and to those
+ * before it rounded: the scaled query is rounded, and a list of blocks of 16 keys is taken in
+ * segments of 32 (attn8.h), each starting with the maximum -FLT_MAX, no sum and no values.  The
+ * list begins with the first page that any token of the query's page sees, so that it does not
+ * depend on which of them are asked for.  Segments are joined in ascending order
+ * (attn_join_columns), what the own page gave is joined last (attn_join; the other sum counts as
+ * lane 0), and the values are divided by the sum.
+ *
+ * So the result does not depend on how the sequence was split into calls, nor on threads or
  * instruction set, and one token's work can be shared by threads.
  */
 #ifndef DS_ATTN_ATTN_H
@@ -26,7 +35,8 @@
 #define DS_ATTN_SEGMENT 512 /* keys */
 
 struct ds_attn_call {
-	const struct ds_kv *kv; /* holds the keys and values of the new tokens already */
+	/* holds the keys and values of the new tokens already; full pages rounded */
+	const struct ds_kv *kv;
 	uint32_t layer;
 	size_t pos, n;	 /* the new tokens: positions pos .. pos + n - 1 */
 	uint32_t n_head; /* query heads; a multiple of the KV heads, neighbours share one */

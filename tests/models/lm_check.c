@@ -333,6 +333,7 @@ static void digest(struct check *c, size_t n)
 
 int main(int argc, char **argv)
 {
+	static const struct ds_attn_policy exact = {.kind = DS_ATTN_EXACT};
 	struct check c = {.batch = 512};
 	unsigned threads = 0;
 	size_t n_digest = 0;
@@ -360,10 +361,12 @@ int main(int argc, char **argv)
 	read_golden(&c.golden, argv[1], n_digest ? "" : argv[2]);
 	try(&c, ds_model_open(&c.model, argv[0], &c.err));
 	try(&c, ds_pool_new(&c.pool, threads, &c.err));
-	try(&c, ds_session_new(
-			&c.session, c.model, c.pool,
-			&(struct ds_session_options){.context = 2048, .batch = (uint32_t)c.batch},
-			&c.err));
+	try(&c, ds_session_new(&c.session, c.model, c.pool,
+			       &(struct ds_session_options){.context = 2048,
+							    .batch = (uint32_t)c.batch,
+							    /* llama.cpp's own is exact */
+							    .attn = n_digest ? NULL : &exact},
+			       &c.err));
 	c.vocab = ds_model_vocab(c.model);
 	c.logits = take(LOGIT_ROWS * c.vocab, sizeof *c.logits);
 	if (n_digest) {

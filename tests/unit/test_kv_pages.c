@@ -101,6 +101,97 @@ START_TEST(test_grow_and_forget)
 }
 END_TEST
 
+/* Full pages from a position on, as a reader does it. */
+static void seal_all(struct ds_kv *kv, size_t from, size_t to)
+{
+	for (size_t page = from / 64; page < to / 64; page++)
+		for (uint32_t l = 0; l < shape.n_layer; l++)
+			for (uint32_t h = 0; h < shape.n_head; h++)
+				ds_kv_seal(kv, kern, l, h, page);
+}
+
+/* A rounded page is what sealing its halves gives. */
+static void check_sealed(const struct ds_kv *kv, const struct ds_kv *halves, size_t page)
+{
+	size_t bytes = ds_page8_bytes(shape.dim_k, shape.dim_v);
+	uint8_t *memory = aligned_alloc(64, bytes);
+	float k_mean[48], v_mean[32];
+	struct ds_page8_seal seal = {.dim_k = shape.dim_k,
+				     .dim_v = shape.dim_v,
+				     .page = ds_page8_at(memory, shape.dim_k, shape.dim_v),
+				     .k_mean = k_mean,
+				     .v_mean = v_mean};
+
+	for (uint32_t l = 0; l < shape.n_layer; l++)
+		for (uint32_t h = 0; h < shape.n_head; h++) {
+			const float *k = ds_kv_k_mean(kv, l, h, page);
+			const float *v = ds_kv_v_mean(kv, l, h, page);
+
+			seal.half = ds_kv_page(halves, l, h, page);
+			kern->attn8->seal(&seal);
+			ck_assert_mem_eq(ds_kv_page8(kv, l, h, page).k, memory, bytes);
+			ck_assert_uint_eq((uintptr_t)ds_kv_page8(kv, l, h, page).k % 64, 0);
+			ck_assert_mem_eq(k, k_mean, sizeof k_mean);
+			ck_assert_mem_eq(v, v_mean, sizeof v_mean);
+			if (page % 8) {
+				ck_assert_ptr_eq(ds_kv_k_mean(kv, l, h, page - 1) + 48, k);
+				ck_assert_ptr_eq(ds_kv_v_mean(kv, l, h, page - 1) + 32, v);
+			}
+		}
+	free(memory);
+}
+
+/* The halves of a page. */
+static void check_halves(const struct ds_kv *kv, const struct ds_kv *halves, size_t page)
+{
+	for (uint32_t l = 0; l < shape.n_layer; l++)
+		for (uint32_t h = 0; h < shape.n_head; h++)
+			ck_assert_mem_eq(ds_kv_page(kv, l, h, page), ds_kv_page(halves, l, h, page),
+					 DS_KV_PAGE * (48 + 32) * sizeof(uint16_t));
+}
+
+/* With 3 recent pages: to is reached in steps of a page and a half, or tokens from to on are
+ * forgotten; left are so many. */
+START_TEST(test_rounded)
+{
+	static const struct {
+		size_t to, left;
+	} steps[] = {{200, 0},	 {150, 150}, {130, 130}, {129, 129}, {500, 0},	{499, 499},
+		     {340, 340}, {600, 0},   {70, 64},	 {64, 64},   {300, 0},	{190, 190},
+		     {128, 128}, {127, 64},  {999, 0},	 {63, 0},    {1000, 0}, {960, 960},
+		     {900, 900}, {832, 832}, {831, 768}, {1000, 0}};
+	struct ds_kv_shape rounded = shape;
+	struct ds_kv *halves = new_kv(&shape), *kv;
+	size_t n = 0;
+
+	put_all(halves, 0, 1000);
+	rounded.recent = 3;
+	kv = new_kv(&rounded);
+	for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+		if (steps[i].to <= n) {
+			n = ds_kv_truncate(kv, steps[i].to);
+			ck_assert_uint_eq(n, steps[i].left);
+		}
+		while (n < steps[i].to && !steps[i].left) {
+			size_t next = steps[i].to - n < 96 ? steps[i].to : n + 96;
+
+			put_all(kv, n, next);
+			seal_all(kv, n, next);
+			n = next;
+		}
+		for (size_t page = 0; page < n / 64; page++)
+			check_sealed(kv, halves, page);
+		if (n % 64 && n < 960) { /* the rest of the page is zero */
+			ds_kv_truncate(halves, n);
+			check_halves(kv, halves, n / 64);
+			put_all(halves, n, 1000);
+		}
+	}
+	ds_kv_free(kv);
+	ds_kv_free(halves);
+}
+END_TEST
+
 START_TEST(test_limits)
 {
 	static const struct ds_kv_shape odd[] = {{1, 1, 40, 32, 10, 0},
@@ -108,15 +199,17 @@ START_TEST(test_limits)
 						 {1, 1, 0, 32, 10, 0},
 						 {1, 1, 1040, 16, 10, 0},
 						 {1, 1, 16, 2048, 10, 0}};
-	static const struct ds_kv_shape none[] = {
-		{0, 1, 16, 16, 10, 0}, {1, 0, 16, 16, 10, 0}, {1, 1, 16, 16, 0, 0}};
+	static const struct ds_kv_shape none[] = {{0, 1, 16, 16, 10, 0},
+						  {1, 0, 16, 16, 10, 0},
+						  {1, 1, 16, 16, 0, 0},
+						  {1, 1, 16, 16, 10, 1}};
 	struct ds_kv_shape huge = {UINT32_MAX, UINT32_MAX, 1024, 1024, UINT32_MAX, 0};
 	struct ds_kv *kv;
 	struct ds_err err;
 
 	for (size_t i = 0; i < 5; i++)
 		ck_assert_int_eq(ds_kv_new(&kv, &odd[i], &err), DS_EUNSUPPORTED);
-	for (size_t i = 0; i < 3; i++)
+	for (size_t i = 0; i < 4; i++)
 		ck_assert_int_eq(ds_kv_new(&kv, &none[i], &err), DS_EINVAL);
 	ck_assert_int_eq(ds_kv_new(&kv, &huge, &err), DS_ELIMIT);
 	kv = new_kv(&shape);
@@ -182,6 +275,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, test_grow_and_forget);
+	tcase_add_test(tc, test_rounded);
 	tcase_add_test(tc, test_limits);
 	tcase_add_test(tc, test_bytes);
 	tcase_add_test(tc, test_memory_out);

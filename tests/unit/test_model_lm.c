@@ -5,6 +5,7 @@
  * The models are those of scripts/gen-model --lm, made in a temporary folder.
  */
 #include <check.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -231,6 +232,78 @@ START_TEST(test_truncate)
 }
 END_TEST
 
+/* Pages whose halves are gone are read again: with a batch of 64, there are three with halves. */
+START_TEST(test_truncate_far)
+{
+	static const size_t keep[] = {500, 450, 449, 300, 129, 64, 10, 520};
+	struct ds_model *model = open_model(models[_i]);
+	size_t bytes = ds_model_dims(model) * sizeof(float);
+	struct ds_session *a = new_session(model, NULL, 0, 64),
+			  *b = new_session(model, NULL, 0, 64);
+
+	for (size_t i = 0; i < sizeof keep / sizeof *keep; i++) {
+		size_t n = ds_session_tokens(a);
+
+		read_ids(a, ids + n, N_TOKEN - n, 0);
+		ds_session_truncate(a, keep[i] + 3);
+		ds_session_truncate(a, keep[i]);
+		ck_assert_uint_eq(ds_session_tokens(a), keep[i]);
+		ds_session_truncate(b, 0);
+		read_ids(b, ids, keep[i], 0);
+		read_ids(b, ids + 200, 2, 2);
+		read_ids(a, ids + 200, 2, 2);
+		ck_assert_mem_eq(ds_session_state(a, 0), ds_session_state(b, 0), bytes);
+		ck_assert_mem_eq(ds_session_state(a, 1), ds_session_state(b, 1), bytes);
+		ds_session_truncate(a, keep[i]);
+	}
+	ds_session_free(a);
+	ds_session_free(b);
+	ds_model_close(model);
+}
+END_TEST
+
+/* How far rounded pages take the states of later tokens from those of exact attention. */
+START_TEST(test_exact)
+{
+	static const struct ds_attn_policy exact = {.kind = DS_ATTN_EXACT},
+					   dense = {.kind = DS_ATTN_DENSE},
+					   other = {.kind = DS_ATTN_WINDOW};
+	struct ds_session_options options = {.attn = &exact};
+	struct ds_model *model = open_model(models[_i]);
+	struct ds_session *a, *b;
+	size_t dims = ds_model_dims(model);
+	double off = 0, squares = 0;
+	struct ds_err err;
+
+	ck_assert_int_eq(ds_session_new(&a, model, NULL, &options, &err), DS_OK);
+	options.attn = &dense;
+	ck_assert_int_eq(ds_session_new(&b, model, NULL, &options, &err), DS_OK);
+	read_ids(a, ids, 500, 500);
+	read_ids(b, ids, 500, 500);
+	for (size_t i = 0; i < 500; i++)
+		for (size_t d = 0; d < dims; d++) {
+			double x = ds_session_state(a, i)[d], y = ds_session_state(b, i)[d];
+
+			if (i < 64)
+				ck_assert(x == y);
+			off += (x - y) * (x - y);
+			squares += x * x;
+		}
+	if (getenv("VERBOSE"))
+		fprintf(stderr, "%s: off by %.2g\n", models[_i], sqrt(off / squares));
+	if (strncmp(models[_i], "deepseek2", 9) == 0)
+		ck_assert(off == 0);
+	else
+		ck_assert(off > 0 && sqrt(off / squares) < 0.05);
+	ck_assert_uint_gt(ds_session_bytes(a), 0);
+	ds_session_free(a);
+	ds_session_free(b);
+	options.attn = &other;
+	ck_assert_int_eq(ds_session_new(&a, model, NULL, &options, &err), DS_EUNSUPPORTED);
+	ds_model_close(model);
+}
+END_TEST
+
 START_TEST(test_session_refusals)
 {
 	struct ds_model *model = open_model("small"), *encoder;
@@ -432,6 +505,8 @@ int main(void)
 	tcase_add_loop_test(tc, test_same_bytes, 0, N_MODEL);
 	tcase_add_loop_test(tc, test_wanted, 0, N_MODEL);
 	tcase_add_loop_test(tc, test_truncate, 0, N_MODEL);
+	tcase_add_loop_test(tc, test_truncate_far, 0, N_MODEL);
+	tcase_add_loop_test(tc, test_exact, 0, N_MODEL);
 	tcase_add_test(tc, test_session_refusals);
 	tcase_add_loop_test(tc, test_not_finite, 0, 5);
 	tcase_add_loop_test(tc, test_refusals, 0, N_REFUSAL);
