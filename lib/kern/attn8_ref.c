@@ -129,6 +129,11 @@ static inline struct n16 n16_dot(struct n16 sum, struct u8x a, struct s8x b)
 	return sum;
 }
 
+/* Nothing is to stay in registers, and inlined all of it takes a compiler long. */
+#include "kern/loops.h"
+#undef INLINE
+#define INLINE static inline
+
 #include "kern/attn8.inc"
 
 const struct ds_attn8_kern ds_attn8_ref = ATTN8_TABLE;
