@@ -6,16 +6,19 @@
  *
  *	a = round to even (x * (127 / max |x|)),  s = max |x| / 127	(0 where max < 2^-100)
  *
- * with one s for a row, one for the residual of each key and one for each value.  The blocks that a
+ * with one s for a row, one for the residual of each key and one for each value.  A mean key sums
+ * the tokens of the four blocks in 16 lanes, ascending, and then the lanes (v16_sum); a mean value
+ * sums its tokens, ascending; both times 1 / 64.  The blocks that a
  * row attends to are taken in the order of the list, up to four at a time (a unit), and with I the
  * exact inner product of a row and a key,
  *
  *	score = fma(I ks, qs, mean)		mean = row times mean key, in f32 (kern.h: gemm)
  *
  * -FLT_MAX for keys that the row does not see.  With u the greatest score of a unit (at least
- * -FLT_MAX / 2), vmax the greatest value scale, e = 2^(score - u) by the polynomial of attn8.inc:
+ * -FLT_MAX / 2), vmax the greatest value scale, that of tokens not seen too, and
+ * e = 2^20 2^(score - u) by the polynomial of attn8.inc:
  *
- *	Z = sum of round(e 2^20),  b = round(e w), w = vs (255 / vmax),  Y = sum of b v
+ *	Z = sum of round(e),  b = round(e w), w = vs (255 2^-20 / vmax),  Y = sum of b v
  *
  * Z and Y are exact integers.  A row has a maximum, a sum and values; a unit makes of them
  *
@@ -119,7 +122,7 @@ struct ds_attn8_kern {
 	/*
 	 * The softmax mass of blocks: out [n][ld] = sum over the block's keys of 2^(score - max) of
 	 * the row, in units of 2^-20 (exact sums of rounded powers), given scores as score() makes
-	 * them and each row's max.
+	 * them and each row's max (at least -FLT_MAX / 2); scores above it count as equal to it.
 	 */
 	void (*mass)(const struct ds_attn8_rows *rows, const float *score, size_t n, float *out);
 };
