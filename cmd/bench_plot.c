@@ -65,6 +65,7 @@ static const struct figure {
 	{"Facts found, %", false, 100, DS_BENCH_EXTRACT, 0, facts, NULL},
 	{"Summary of the first, nats a token", false, 0, DS_BENCH_SUMMARISE, 0, summary, NULL},
 	{"Decoding at the end, tokens a second", false, 0, -1, 0, bench_decode_rate, NULL},
+	{"Density: share of pairs attended to", false, 1, -1, 2, bench_density, NULL},
 	{"Peak memory, MB", false, 0, -1, 0, peak, NULL},
 };
 #define FIGURES (sizeof figures / sizeof *figures)

@@ -24,6 +24,11 @@ double bench_decode_rate(const struct ds_bench_figures *f)
 	return bench_per((double)f->decoded_tokens, f->decode_seconds);
 }
 
+double bench_density(const struct ds_bench_figures *f)
+{
+	return bench_per((double)f->pairs_seen, (double)f->pairs);
+}
+
 unsigned bench_digits(const unsigned n[DS_NEEDLE_DEPTHS])
 {
 	unsigned sum = 0;
@@ -95,6 +100,11 @@ static void put_summary(const struct bench_row *r, char *cell)
 		 bench_per(f->summary_logprob, f->summary_tokens));
 }
 
+static void put_density(const struct bench_row *r, char *cell)
+{
+	snprintf(cell, CELL_BYTES, "%.3f", bench_density(&r->figures));
+}
+
 static void put_seconds(const struct bench_row *r, char *cell)
 {
 	snprintf(cell, CELL_BYTES, "%.3f",
@@ -134,6 +144,7 @@ static const struct column {
 	{"nats 10 50 90 %", 17, DS_BENCH_NEEDLE, put_digit_logprobs},
 	{"facts", 6, DS_BENCH_EXTRACT, put_facts},
 	{"summary nats", 14, DS_BENCH_SUMMARISE, put_summary},
+	{"density", 7, -1, put_density},
 	{"read s", 8, -1, put_seconds},
 	{"tokens/s", 8, -1, put_read_rate},
 	{"decode/s", 8, -1, put_decode_rate},
@@ -229,6 +240,7 @@ static enum ds_status json_cost(struct ds_buf *line, const struct ds_bench_figur
 				struct ds_err *err)
 {
 	DS_TRY(json_count(line, "prompt_tokens", f->tokens, err));
+	DS_TRY(json_real(line, "density", bench_density(f), err));
 	DS_TRY(json_real(line, "prompt_seconds", f->read_seconds, err));
 	DS_TRY(json_real(line, "prompt_cpu_seconds", f->read_cpu_seconds, err));
 	DS_TRY(json_real(line, "prompt_tokens_per_second", bench_read_rate(f), err));

@@ -107,6 +107,7 @@ static enum ds_status read_document(struct run *run, struct ds_err *err)
 	struct ds_reader *r = run->bench->reader;
 	size_t batch = ds_session_batch(r->session), pass;
 	size_t first = has(run, DS_BENCH_PERPLEXITY) ? doc->n / 2 : doc->n - 1;
+	struct ds_session_stats stats;
 
 	ds_reader_truncate(r, 0);
 	for (size_t pos = 0; pos < doc->n; pos += pass) {
@@ -133,6 +134,9 @@ static enum ds_status read_document(struct run *run, struct ds_err *err)
 			run->bench->progress(run->bench->user, pos + pass, doc->n);
 	}
 	run->figures->tokens = doc->n;
+	ds_session_stats(r->session, &stats);
+	run->figures->pairs = stats.pairs;
+	run->figures->pairs_seen = stats.pairs_seen;
 	return DS_OK;
 }
 
@@ -384,6 +388,8 @@ void ds_bench_add(struct ds_bench_figures *sum, const struct ds_bench_figures *m
 		sum->session_bytes = more->session_bytes;
 	if (more->peak_bytes > sum->peak_bytes)
 		sum->peak_bytes = more->peak_bytes;
+	sum->pairs += more->pairs;
+	sum->pairs_seen += more->pairs_seen;
 	sum->scored += more->scored;
 	sum->nll += more->nll;
 	sum->change.n += more->change.n;

@@ -50,6 +50,7 @@ struct ds_bench_figures {
 	uint64_t tokens, decoded_tokens;
 	double read_seconds, read_cpu_seconds, decode_seconds; /* cpu: of all threads */
 	uint64_t session_bytes, peak_bytes;		       /* the greatest; peak 0: not known */
+	uint64_t pairs, pairs_seen; /* of queries and keys, in reading the document once */
 	/* perplexity */
 	uint64_t scored;
 	double nll;

@@ -51,9 +51,9 @@ $ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 2K,1500 | cut -c 
 >~ \s*2048  dense +\d+\.\d+               -      ./9  +\d+/45 .*
 >~ dense: seconds grow as length to the power of -?\d\.\d\d
 $ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --tasks extract,summarise
->  length  attention          facts    summary nats    read s  tokens/s  decode/s   peak MB
->~ \s*1500  dense +\d/6 +(\d+)/\1 -\d+\.\d\d +\d+\.\d+ +\d+\.\d +\d+\.\d +[\d.]+
-$ ds-bench --matrix -m m/llama-long.gguf --text text --text other --lengths 1500 --tasks needle --format jsonl -o rows && sed 's/,"prompt_sec.*//;s/"digit_logprob.*\(,"prompt\)/\1/' rows
+>  length  attention          facts    summary nats  density    read s  tokens/s  decode/s   peak MB
+>~ \s*1500  dense +\d/6 +(\d+)/\1 -\d+\.\d\d +[01]\.\d+ +\d+\.\d+ +\d+\.\d +\d+\.\d +[\d.]+
+$ ds-bench --matrix -m m/llama-long.gguf --text text --text other --lengths 1500 --tasks needle --format jsonl -o rows && sed 's/,"density.*//;s/"digit_logprob.*\(,"prompt\)/\1/' rows
 >~ \{"attention":"dense","text":"text","length":1500,"needles":9,"needles_found":\d,"digits":45,"digits_right":\d+,,"prompt_tokens":1500
 >~ \{"attention":"dense","text":"other","length":1500,"needles":9,"needles_found":\d,"digits":45,"digits_right":\d+,,"prompt_tokens":1500
 >~ \{"attention":"dense","text":null,"length":1500,"needles":18,"needles_found":\d,"digits":90,"digits_right":\d+,,"prompt_tokens":3000
@@ -89,7 +89,7 @@ $ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --tasks need
 > class="t">Peak memory, MB
 
 The same figures whatever the threads, the instruction set and the tasks
-$ figures() { ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --format jsonl "$@" | sed 's/,"prompt_sec.*//'; }; figures -j 1 >want; figures -j 3 --runs 2 | cmp - want && DS_CPU=ref figures | cmp - want && DS_CPU=avx2 figures | cmp - want
+$ figures() { ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --format jsonl "$@" | sed 's/,"density.*//'; }; figures -j 1 >want; figures -j 3 --runs 2 | cmp - want && DS_CPU=ref figures | cmp - want && DS_CPU=avx2 figures | cmp - want
 $ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --format jsonl --tasks perplexity | grep -o '"perplexity":[0-9.]*' >alone; grep -o '"perplexity":[0-9.]*' want | cmp - alone
 $ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --raw --format jsonl --tasks extract | grep -o '"facts":6'
 > "facts":6
