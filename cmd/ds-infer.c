@@ -18,6 +18,7 @@ enum {
 	OPT_RAW,
 	OPT_CONTEXT,
 	OPT_ATTN,
+	OPT_BEYOND,
 	OPT_TEMP,
 	OPT_TOP_K,
 	OPT_TOP_P,
@@ -53,6 +54,7 @@ static const struct cli_opt options[] = {
 	{OPT_CONTEXT, "context", "TOKENS", "prompt and answer at most (default: the model's)"},
 	{OPT_SKIP_LAYERS, "skip-layers", "LIST", "leave out layers (3,7-9), or auto:N of them"},
 	{OPT_ATTN, "attn", "POLICY", "how tokens attend, see ds-attention(7) (default: dense)"},
+	{OPT_BEYOND, "beyond", "HOW", "the context: refuse, or carry[:WINDOW[,CHOSEN]] (tokens)"},
 	{'n', "tokens", "N", "an answer has at most so many tokens (default: 512)"},
 	{OPT_TEMP, "temp", "T", "temperature; 0 takes the likeliest token (default: 0)"},
 	{OPT_TOP_K, "top-k", "K", "draw from the K likeliest tokens; 0: all (default: 40)"},
@@ -63,7 +65,7 @@ static const struct cli_opt options[] = {
 	{OPT_SEED, "seed", "N", "of the draws (default: 0)"},
 	{OPT_STOP, "stop", "TEXT", "end an answer before TEXT; may be repeated"},
 	{OPT_WINDOWS, "windows", "KIND",
-	 "score a long text by: overlap or halves (default: overlap)"},
+	 "score a long text by: overlap, halves or restart (default: overlap)"},
 	{OPT_LABELS, "labels", "A,B,...", "what a document may be classified as"},
 	{OPT_NO_CALIBRATE, "no-calibrate", NULL, "do not set right what a model likes anyway"},
 	{OPT_POINTS, "points", "N", "an outline has at most so many (default: 5)"},
@@ -100,6 +102,7 @@ static const struct {
 	{OPT_CONTEXT, READING},
 	{OPT_SKIP_LAYERS, READING},
 	{OPT_ATTN, READING},
+	{OPT_BEYOND, BIT(GENERATE) | BIT(SCORE)},
 	{'n', WRITING},
 	{OPT_TEMP, WRITING},
 	{OPT_TOP_K, WRITING},
@@ -199,10 +202,60 @@ static void on_attn(struct infer *cmd, const char *arg)
 	cmd->reading.attn = &cmd->attn;
 }
 
+static void on_beyond(struct infer *cmd, const char *arg)
+{
+	static const char *const names[] = {"refuse", "carry", NULL};
+	const char *window = strchr(arg, ':'), *chosen;
+	char text[40];
+
+	cmd->carry = (struct ds_carry){.chosen = DS_CARRY_DEFAULT};
+	snprintf(text, sizeof text, "%.*s", window ? (int)(window - arg) : 39, arg);
+	if (!window) {
+		cmd->reading.carry =
+			cli_choice(&cmd->cli, arg, "--beyond", names) ? &cmd->carry : NULL;
+		return;
+	}
+	if (strcmp(text, "carry") != 0)
+		cli_usage(&cmd->cli, "--beyond: only carry has numbers");
+	chosen = strchr(++window, ',');
+	snprintf(text, sizeof text, "%.*s", chosen ? (int)(chosen - window) : 39, window);
+	cmd->carry.window = (uint32_t)cli_num(&cmd->cli, text, "--beyond", 1, INT32_MAX);
+	if (chosen)
+		cmd->carry.chosen =
+			(uint32_t)cli_num(&cmd->cli, chosen + 1, "--beyond", 0, INT32_MAX);
+	cmd->reading.carry = &cmd->carry;
+}
+
+/* Options of how documents are read. */
+static void on_reading(struct infer *cmd, int key, const char *arg)
+{
+	static const char *const windows[] = {"overlap", "halves", "restart", NULL};
+
+	switch (key) {
+	case OPT_CONTEXT:
+		cmd->reading.context =
+			(uint32_t)cli_num(&cmd->cli, arg, "--context", 1, UINT32_MAX);
+		break;
+	case OPT_SKIP_LAYERS:
+		infer_parse_skip(cmd, arg);
+		break;
+	case OPT_ATTN:
+		on_attn(cmd, arg);
+		break;
+	case OPT_BEYOND:
+		on_beyond(cmd, arg);
+		break;
+	case OPT_WINDOWS:
+		cmd->windows = (enum ds_windows)cli_choice(&cmd->cli, arg, "--windows", windows);
+		break;
+	default:
+		on_sampling(cmd, key, arg);
+	}
+}
+
 static void on_option(struct cli *cli, int key, const char *arg)
 {
 	static const char *const types[] = {"f32", "f16", "i8", NULL};
-	static const char *const windows[] = {"overlap", "halves", NULL};
 	static const char *const poolings[] = {"mean", "last", NULL};
 	struct infer *cmd = cli->user;
 
@@ -243,18 +296,6 @@ static void on_option(struct cli *cli, int key, const char *arg)
 	case OPT_RAW:
 		cmd->reading.raw = true;
 		break;
-	case OPT_CONTEXT:
-		cmd->reading.context = (uint32_t)cli_num(cli, arg, "--context", 1, UINT32_MAX);
-		break;
-	case OPT_SKIP_LAYERS:
-		infer_parse_skip(cmd, arg);
-		break;
-	case OPT_ATTN:
-		on_attn(cmd, arg);
-		break;
-	case OPT_WINDOWS:
-		cmd->windows = (enum ds_windows)cli_choice(cli, arg, "--windows", windows);
-		break;
 	case OPT_LABELS:
 		cmd->labels = arg;
 		break;
@@ -265,7 +306,7 @@ static void on_option(struct cli *cli, int key, const char *arg)
 		cmd->points = cli_num(cli, arg, "--points", 1, DS_POINTS_MAX);
 		break;
 	default:
-		on_sampling(cmd, key, arg);
+		on_reading(cmd, key, arg);
 	}
 }
 

@@ -51,6 +51,7 @@ struct infer {
 	const char *prompt, *document, *system;
 	struct ds_reader_options reading;
 	struct ds_attn_policy attn;	       /* of reading, when given */
+	struct ds_carry carry;		       /* of reading, when given */
 	struct ds_generate_options generation; /* n_max 0: not given */
 	struct ds_part stop[INFER_STOPS_MAX];
 	enum ds_windows windows;

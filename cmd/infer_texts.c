@@ -387,6 +387,8 @@ void infer_reader_stats(struct infer *cmd, const struct ds_reader *reader)
 	if (stats.pairs)
 		cli_stat_real(&cmd->cli, "density",
 			      (double)stats.pairs_seen / (double)stats.pairs);
+	if (cmd->reading.carry)
+		cli_stat_u64(&cmd->cli, "context_rolls", ds_session_rolls(reader->session));
 }
 
 void infer_generator_stats(struct infer *cmd, const struct ds_generator *gen)

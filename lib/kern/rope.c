@@ -72,7 +72,7 @@ enum ds_status ds_rope_init(struct ds_rope *rope, const struct ds_rope_config *c
 	return DS_OK;
 }
 
-void ds_rope_table(const struct ds_rope *rope, size_t pos, float *table)
+static void fill_table(const struct ds_rope *rope, double pos, double magnitude, float *table)
 {
 	uint32_t half = rope->dims / 2, step = rope->pairs ? 2 : 1, next = rope->pairs ? 1 : half;
 	float *cosines = table, *sines = table + rope->dims;
@@ -80,11 +80,21 @@ void ds_rope_table(const struct ds_rope *rope, size_t pos, float *table)
 	for (uint32_t i = 0; i < half; i++) {
 		double s, c;
 
-		ds_sincos((double)pos * rope->frequency[i], &s, &c);
-		cosines[i * step] = cosines[i * step + next] = (float)(c * rope->magnitude);
-		sines[i * step + next] = (float)(s * rope->magnitude);
+		ds_sincos(pos * rope->frequency[i], &s, &c);
+		cosines[i * step] = cosines[i * step + next] = (float)(c * magnitude);
+		sines[i * step + next] = (float)(s * magnitude);
 		sines[i * step] = -sines[i * step + next];
 	}
+}
+
+void ds_rope_table(const struct ds_rope *rope, size_t pos, float *table)
+{
+	fill_table(rope, (double)pos, rope->magnitude, table);
+}
+
+void ds_rope_back_table(const struct ds_rope *rope, size_t back, float *table)
+{
+	fill_table(rope, -(double)back, 1, table);
 }
 
 void ds_rope_apply(const struct ds_rope *rope, const struct ds_kern *kern, const float *table,

@@ -45,6 +45,8 @@ enum ds_status ds_rope_init(struct ds_rope *rope, const struct ds_rope_config *c
 			    struct ds_err *err);
 /* table [2 dims]: the cosines of the values' pairs, then the sines, negative for a pair's first. */
 void ds_rope_table(const struct ds_rope *rope, size_t pos, float *table);
+/* The same, of the turn that takes a head from any position to the one so many before it. */
+void ds_rope_back_table(const struct ds_rope *rope, size_t back, float *table);
 /* Turn n heads, stride floats apart, by a table. */
 void ds_rope_apply(const struct ds_rope *rope, const struct ds_kern *kern, const float *table,
 		   float *x, size_t n, size_t stride);

@@ -9,6 +9,7 @@
 #include "kv/kv.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -323,4 +324,104 @@ size_t ds_kv_truncate(struct ds_kv *kv, size_t n)
 		for (uint32_t h = 0; h < kv->shape.n_head; h++)
 			clear_slots(page_at(kv, l, h, page), &kv->shape, n % DS_KV_PAGE);
 	return n;
+}
+
+/* --- moving -------------------------------------------------------------------------------- */
+
+/* A key of a page of halves, turned in place. */
+static void turn_half(uint16_t *key, const struct ds_kern *kern, const struct ds_kv_move *move,
+		      const float *table, size_t dim)
+{
+	uint16_t half[DS_KV_DIM_MAX];
+	float x[DS_KV_DIM_MAX];
+
+	for (size_t d = 0; d < dim; d++)
+		half[d] = key[d * DS_KERN_LANES];
+	kern->from_half(half, x, dim);
+	ds_rope_apply(move->rope, kern, table, x, 1, dim);
+	kern->to_half(x, half, dim);
+	for (size_t d = 0; d < dim; d++)
+		key[d * DS_KERN_LANES] = half[d];
+}
+
+/* A residual, turned in place and rounded as attn8.h says. */
+static void turn_rounded(const struct ds_page8 *page, size_t token, const struct ds_kern *kern,
+			 const struct ds_kv_move *move, const float *table, size_t dim)
+{
+	int8_t *key = page->k + token / DS_ATTN8_BLOCK * DS_ATTN8_BLOCK * dim +
+		      token % DS_ATTN8_BLOCK * 4;
+	float x[DS_KV_DIM_MAX], max = 0, factor;
+	int32_t sum = 0;
+
+	for (size_t d = 0; d < dim; d++)
+		x[d] = (float)key[d / 4 * 4 * DS_ATTN8_BLOCK + d % 4] * page->k_scale[token];
+	ds_rope_apply(move->rope, kern, table, x, 1, dim);
+	for (size_t d = 0; d < dim; d++)
+		max = fmaxf(max, fabsf(x[d]));
+	factor = max < 0x1p-100f ? 0 : 127 / max;
+	for (size_t d = 0; d < dim; d++) {
+		int32_t a = (int32_t)rintf(x[d] * factor);
+
+		a = a > 127 ? 127 : a < -127 ? -127 : a;
+		key[d / 4 * 4 * DS_ATTN8_BLOCK + d % 4] = (int8_t)a;
+		sum += a;
+	}
+	page->k_scale[token] = max < 0x1p-100f ? 0 : max / 127;
+	page->k_zero[token] = -128 * sum;
+}
+
+static void move_half(struct ds_kv *kv, const struct ds_kern *kern, const struct ds_kv_move *move,
+		      size_t to, const float *table)
+{
+	uint16_t *page = page_at(kv, move->layer, move->head, to);
+	size_t dim = kv->shape.dim_k;
+
+	memcpy(page, page_at(kv, move->layer, move->head, move->page[to]),
+	       kv->page_halves * sizeof *page);
+	for (size_t t = 0; t < DS_KV_PAGE; t++)
+		turn_half(page + t / DS_KERN_LANES * DS_KERN_LANES * dim + t % DS_KERN_LANES, kern,
+			  move, table, dim);
+}
+
+static void move_rounded(struct ds_kv *kv, const struct ds_kern *kern,
+			 const struct ds_kv_move *move, size_t to, const float *table)
+{
+	uint32_t l = move->layer, h = move->head, from = move->page[to];
+	size_t dim_k = kv->shape.dim_k, dim_v = kv->shape.dim_v;
+	struct ds_page8 page = ds_kv_page8(kv, l, h, to);
+
+	memcpy(page.k, ds_kv_page8(kv, l, h, from).k, ds_page8_bytes(dim_k, dim_v));
+	memcpy(v_mean(kv, l, h, to), v_mean(kv, l, h, from), dim_v * sizeof(float));
+	memcpy(k_mean(kv, l, h, to), k_mean(kv, l, h, from), dim_k * sizeof(float));
+	ds_rope_apply(move->rope, kern, table, k_mean(kv, l, h, to), 1, dim_k);
+	for (size_t t = 0; t < DS_KV_PAGE; t++)
+		turn_rounded(&page, t, kern, move, table, dim_k);
+}
+
+void ds_kv_move(struct ds_kv *kv, const struct ds_kern *kern, const struct ds_kv_move *move)
+{
+	float table[2 * DS_ROPE_DIMS_MAX];
+	size_t last = 0;
+
+	for (size_t to = 0; to < move->n; to++) {
+		size_t back = (move->page[to] - to) * DS_KV_PAGE;
+
+		if (back == 0)
+			continue;
+		if (back != last)
+			ds_rope_back_table(move->rope, back, table);
+		last = back;
+		if (kv->shape.recent)
+			move_rounded(kv, kern, move, to, table);
+		else
+			move_half(kv, kern, move, to, table);
+	}
+}
+
+void ds_kv_moved(struct ds_kv *kv, size_t n_page)
+{
+	/* what the ring holds lies elsewhere now */
+	for (size_t i = 0; i < kv->ring_pages; i++)
+		kv->ring_page[i] = 0;
+	kv->n_page = n_page;
 }

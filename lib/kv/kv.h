@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "kern/attn8.h"
 #include "kern/kern.h"
+#include "kern/rope.h"
 
 #define DS_KV_PAGE 64 /* tokens */
 #define DS_KV_DIM_MAX 1024
@@ -66,5 +67,20 @@ const float *ds_kv_v_mean(const struct ds_kv *kv, uint32_t layer, uint32_t head,
  * between must be put again.
  */
 size_t ds_kv_truncate(struct ds_kv *kv, size_t n);
+
+/*
+ * Forget what lies between: page[i] of a layer and head becomes page i, its keys turned back to
+ * where they now are (and rounded again).  Pages ascend, page[i] >= i, and are full.  Different
+ * heads or layers may be done by different threads; when all are, ds_kv_moved() tells the pages
+ * that are left.
+ */
+struct ds_kv_move {
+	uint32_t layer, head;
+	const uint32_t *page; /* [n] */
+	size_t n;
+	const struct ds_rope *rope;
+};
+void ds_kv_move(struct ds_kv *kv, const struct ds_kern *kern, const struct ds_kv_move *move);
+void ds_kv_moved(struct ds_kv *kv, size_t n_page);
 
 #endif

@@ -36,6 +36,19 @@ uint32_t ds_model_layers(const struct ds_model *model);
 enum ds_status ds_model_lora_add(struct ds_model *model, const char *path, float scale,
 				 struct ds_err *err);
 
+/*
+ * Beyond the context: when a session is full and more is to be read, it forgets all but its first
+ * page of 64 tokens, so many chosen pages and its last tokens, and goes on behind them.  Pages are
+ * chosen for each layer and KV head, those that the last tokens attend to most; what is kept moves
+ * up, with its keys turned to their new positions.  This happens at token counts that follow from
+ * these numbers and the context alone, which becomes a multiple of 64.
+ */
+struct ds_carry {
+	uint32_t window; /* of the last tokens; 0: half the context */
+	uint32_t chosen; /* tokens in chosen pages */
+};
+#define DS_CARRY_DEFAULT UINT32_MAX /* chosen: a quarter of the context */
+
 struct ds_session_options {
 	uint32_t context; /* tokens at most; 0: what the model was trained for */
 	uint32_t batch;	  /* tokens of a pass through the layers at most; 0: 512 */
@@ -45,6 +58,8 @@ struct ds_session_options {
 	size_t n_skip;
 	/* NULL: DS_ATTN_DENSE.  Latent attention (deepseek2) is DS_ATTN_EXACT for both. */
 	const struct ds_attn_policy *attn;
+	/* NULL: a sequence ends with the context.  DS_EUNSUPPORTED with latent attention. */
+	const struct ds_carry *carry;
 };
 
 struct ds_session;
@@ -54,7 +69,11 @@ enum ds_status ds_session_new(struct ds_session **session_ret, const struct ds_m
 			      struct ds_err *err);
 void ds_session_free(struct ds_session *session);
 size_t ds_session_tokens(const struct ds_session *session); /* read so far */
+/* What it may hold at a time. */
 size_t ds_session_context(const struct ds_session *session);
+bool ds_session_carries(const struct ds_session *session);
+/* How often it has forgotten. */
+size_t ds_session_rolls(const struct ds_session *session);
 /* Tokens of a pass: as asked for, fewer for a short context or a very wide network. */
 size_t ds_session_batch(const struct ds_session *session);
 /* Bytes of keys, values and scratch memory at the full context. */
@@ -74,10 +93,11 @@ const float *ds_session_state(const struct ds_session *session, size_t i);
 enum ds_status ds_session_logits(struct ds_session *session, size_t first, size_t n, float *out,
 				 struct ds_err *err);
 /*
- * Keep the first n tokens only.  Unless attention is exact, tokens of the page that n lies in may
- * have to be read again, which the next ds_session_read() does by itself.
+ * Keep the first n tokens only; returns how many there are then: n or less, or 0 when some of what
+ * the session has forgotten since would be needed.  Unless attention is exact, tokens of the page
+ * that n lies in may have to be read again, which the next ds_session_read() does by itself.
  */
-void ds_session_truncate(struct ds_session *session, size_t n);
+size_t ds_session_truncate(struct ds_session *session, size_t n);
 
 /* What was read so far, tokens that were forgotten included. */
 struct ds_session_stats {

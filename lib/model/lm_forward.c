@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "model/lm_net.h"
+#include "model/lm_carry.h"
 
 /* Tokens of a parallel item: enough work to be worth fetching. */
 #define STEP_TOKENS 8
@@ -169,9 +169,12 @@ static void place_token(const struct ds_lm_step *step, size_t i)
 	place_heads(step, k, c->n_head_kv, step->layer->k_norm, i);
 	ds_lm_check(s, v, c->n_head_kv * c->dim_v, DS_LM_HALF_MAX);
 	ds_kv_put(s->kv, s->kern, ds_lm_kv_layer(s, step->layer), pass->pos + i, k, v);
-	if (i >= pass->n - pass->n_out)
-		place_heads(step, s->q + i * c->n_head * c->dim_k, c->n_head, step->layer->q_norm,
-			    i);
+	if (i >= pass->n - pass->n_out) {
+		float *q = s->q + i * c->n_head * c->dim_k;
+
+		place_heads(step, q, c->n_head, step->layer->q_norm, i);
+		ds_lm_carry_note(s, step->layer, pass->pos + i, q);
+	}
 }
 
 /* Pages that have become full, of every KV head. */
@@ -275,13 +278,14 @@ void ds_lm_forward(struct ds_session *s, const uint32_t *id, const struct ds_lm_
 	size_t n_layer = lm->config.n_layer;
 	struct ds_lm_pass all = {.pos = pass->pos, .n = pass->n, .n_out = pass->n};
 	struct ds_lm_step step = {.s = s, .pass = pass, .id = id, .out = state, .n = pass->n};
+	bool queries = ds_lm_carry_wants(s, pass);
 
 	step.token = embed_token;
 	ds_lm_step_run(&step);
 	embed_adapters(s, id, pass->n);
 	for (size_t i = 0; i < n_layer; i++) {
 		const struct ds_lm_layer *layer = &lm->layer[i];
-		const struct ds_lm_pass *now = i < s->last_layer ? &all : pass;
+		const struct ds_lm_pass *now = i < s->last_layer || queries ? &all : pass;
 
 		if (ds_lm_kv_layer(s, layer) == DS_LM_SKIPPED)
 			continue;

@@ -80,7 +80,7 @@ struct ds_session {
 	uint32_t *id;  /* [context] the tokens */
 	/* for policies that look at text: of each token id, of the tokens read */
 	uint8_t *boundary_of, *boundaries;
-	size_t n;      /* tokens read */
+	size_t n;      /* tokens read and not forgotten */
 	size_t n_kept; /* of which kv has the keys and values; the others are read again */
 	size_t n_want; /* wanted of the last read */
 	struct ds_kv *kv;
@@ -98,6 +98,7 @@ struct ds_session {
 	/* [n_layer] of kv, or DS_LM_SKIPPED */
 	uint32_t *kv_layer;
 	uint32_t last_layer;		   /* that is not left out */
+	struct ds_lm_carry *carry;	   /* NULL: the context is the end */
 	struct ds_lm_influence *influence; /* NULL: not measured */
 	atomic_bool bad;		   /* a state was not finite */
 	uint64_t bytes;

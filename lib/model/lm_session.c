@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "model/lm_boundary.h"
-#include "model/lm_net.h"
+#include "model/lm_carry.h"
 
 #define BATCH_DEFAULT 512
 #define BATCH_MAX 4096
@@ -105,6 +105,8 @@ static enum ds_status set_sizes(struct ds_session *s, const struct ds_session_op
 		return ds_fail_at(err, DS_ELIMIT, s->model->path, DS_NO_OFFSET,
 				  "a context of %zu tokens, the model takes %u at most", s->context,
 				  s->model->context);
+	if (o->carry)
+		DS_TRY(ds_lm_carry_context(s, o->carry, err));
 	s->batch = o->batch ? o->batch : BATCH_DEFAULT;
 	if (s->batch > BATCH_MAX)
 		return ds_fail(err, DS_EINVAL, "a batch of %zu tokens, at most %d expected",
@@ -146,6 +148,9 @@ static enum ds_status follow_policy(struct ds_session *s, const struct ds_attn_p
 	DS_TRY(ds_attn_follow(s->attn, policy, err));
 	if (!ds_attn_policy_reads(policy))
 		return DS_OK;
+	if (s->carry) /* which tokens a page has differs from head to head */
+		return ds_fail(err, DS_EUNSUPPORTED,
+			       "attention by key tokens cannot be carried beyond the context");
 	s->boundaries = ds_arena_alloc(&s->mem, s->context, sizeof *s->boundaries);
 	if (!s->boundaries)
 		return ds_fail_nomem(err, s->context * sizeof *s->boundaries);
@@ -175,6 +180,8 @@ static enum ds_status init(struct ds_session *s, const struct ds_session_options
 	rank = ds_lora_rank_max(s->model->lora, s->model->n_lora);
 	DS_TRY(ds_linear_new(&s->linear, s->kern, s->pool, widest(c) > rank ? widest(c) : rank,
 			     err));
+	if (s->carry)
+		DS_TRY(ds_lm_carry_init(s, err));
 	DS_TRY(ds_lora_scratch_init(&s->lora, s->model->lora, s->model->n_lora, s->batch, err));
 	s->bytes = sizeof *s + s->mem.used_bytes + other_bytes(s, s->batch) +
 		   ds_kv_bytes(&shape, s->context) + ds_attn_bytes(s->attn);
@@ -228,12 +235,22 @@ void ds_session_free(struct ds_session *s)
 
 size_t ds_session_tokens(const struct ds_session *s)
 {
-	return s->n;
+	return s->n + (s->carry ? s->carry->forgotten : 0);
 }
 
 size_t ds_session_context(const struct ds_session *s)
 {
 	return s->context;
+}
+
+bool ds_session_carries(const struct ds_session *s)
+{
+	return s->carry;
+}
+
+size_t ds_session_rolls(const struct ds_session *s)
+{
+	return s->carry ? s->carry->rolls : 0;
 }
 
 size_t ds_session_batch(const struct ds_session *s)
@@ -257,7 +274,7 @@ static enum ds_status not_finite(struct ds_session *s, struct ds_err *err)
 static enum ds_status check_read(const struct ds_session *s, const uint32_t *id, size_t n,
 				 size_t n_want, struct ds_err *err)
 {
-	if (n > s->context - s->n)
+	if (!s->carry && n > s->context - s->n)
 		return ds_fail(err, DS_ELIMIT,
 			       "%zu tokens after %zu exceed the context of %zu tokens", n, s->n,
 			       s->context);
@@ -278,41 +295,71 @@ static void forget(struct ds_session *s, size_t n)
 	ds_attn_truncate(s->attn, s->n_kept);
 }
 
-/* A pass from the tokens kept up to token next; states of those from token want on. */
-static enum ds_status read_pass(struct ds_session *s, size_t next, size_t want, struct ds_err *err)
-{
-	size_t from = s->n_kept > want ? s->n_kept : want;
-	struct ds_lm_pass pass = {
-		.pos = s->n_kept, .n = next - s->n_kept, .n_out = next > from ? next - from : 0};
+/* States that are wanted: of the tokens left from the first-th on; so many are there. */
+struct want {
+	size_t skip, n;
+};
 
+/* A pass from the tokens kept up to token next. */
+static enum ds_status read_pass(struct ds_session *s, size_t next, struct want *want,
+				struct ds_err *err)
+{
+	struct ds_lm_pass pass = {.pos = s->n_kept, .n = next - s->n_kept};
+
+	pass.n_out = pass.n > want->skip ? pass.n - want->skip : 0;
 	DS_TRY(ds_kv_reserve(s->kv, next, err));
-	ds_lm_forward(s, s->id + s->n_kept, &pass, s->state + (from - want) * s->lm->config.n_embd);
+	ds_lm_forward(s, s->id + s->n_kept, &pass, s->state + want->n * s->lm->config.n_embd);
 	if (atomic_load(&s->bad))
 		return not_finite(s, err);
 	s->n_kept = next;
+	want->skip -= pass.n - pass.n_out;
+	want->n += pass.n_out;
 	return DS_OK;
+}
+
+/* Up to the end of the context. */
+static enum ds_status read_some(struct ds_session *s, const uint32_t *id, size_t n,
+				struct want *want, struct ds_err *err)
+{
+	memcpy(s->id + s->n, id, n * sizeof *id);
+	for (size_t i = 0; s->boundaries && i < n; i++)
+		s->boundaries[s->n + i] = s->boundary_of[id[i]];
+	s->n += n;
+	while (s->n_kept < s->n) {
+		size_t left = s->n - s->n_kept;
+
+		DS_TRY(read_pass(s, s->n_kept + (left < s->batch ? left : s->batch), want, err));
+	}
+	return DS_OK;
+}
+
+/* What a failure leaves: the tokens that were there before, or none when some are forgotten. */
+static enum ds_status read_back(struct ds_session *s, size_t tokens, enum ds_status st)
+{
+	if (st != DS_OK) {
+		forget(s, s->n_kept);
+		ds_session_truncate(s, tokens);
+	}
+	return st;
 }
 
 enum ds_status ds_session_read(struct ds_session *s, const uint32_t *id, size_t n, size_t n_want,
 			       struct ds_err *err)
 {
-	size_t start = s->n, end = start + n;
+	size_t start = ds_session_tokens(s);
+	struct want want = {.skip = s->n - s->n_kept + n - n_want};
 
 	DS_TRY(check_read(s, id, n, n_want, err));
 	s->n_want = 0;
-	memcpy(s->id + start, id, n * sizeof *id);
-	for (size_t i = 0; s->boundaries && i < n; i++)
-		s->boundaries[start + i] = s->boundary_of[id[i]];
-	s->n = end;
-	while (s->n_kept < end) {
-		size_t next = end - s->n_kept < s->batch ? end : s->n_kept + s->batch;
-		enum ds_status st = read_pass(s, next, end - n_want, err);
+	while (n) {
+		size_t some;
 
-		if (st != DS_OK) {
-			s->n = start;
-			forget(s, s->n_kept < start ? s->n_kept : start);
-			return st;
-		}
+		if (s->n == s->context)
+			ds_lm_carry_roll(s);
+		some = n < s->context - s->n ? n : s->context - s->n;
+		DS_TRY(read_back(s, start, read_some(s, id, some, &want, err)));
+		id += some;
+		n -= some;
 	}
 	s->n_want = n_want;
 	return DS_OK;
@@ -335,12 +382,20 @@ enum ds_status ds_session_logits(struct ds_session *s, size_t first, size_t n, f
 	return atomic_load(&s->bad) ? not_finite(s, err) : DS_OK;
 }
 
-void ds_session_truncate(struct ds_session *s, size_t n)
+size_t ds_session_truncate(struct ds_session *s, size_t n)
 {
+	struct ds_lm_carry *c = s->carry;
+
+	if (c && c->forgotten && n < ds_session_tokens(s)) {
+		n = n < c->forgotten + c->begin ? 0 : n - c->forgotten;
+		if (n == 0)
+			c->forgotten = c->begin = 0;
+	}
 	if (n < s->n)
 		s->n = n;
 	if (n < s->n_kept)
 		forget(s, n);
+	return ds_session_tokens(s);
 }
 
 void ds_session_stats(const struct ds_session *s, struct ds_session_stats *stats_ret)

@@ -98,7 +98,7 @@ static enum ds_status answer(struct ds_generator *g, struct ds_generated *made, 
 		if (made->tokens >= g->n_max)
 			return DS_OK;
 		made->finish = DS_FINISH_CONTEXT;
-		if (r->n_held == r->context)
+		if (r->n_held == r->context && !ds_session_carries(r->session))
 			return DS_OK;
 		ds_sampler_accept(g->sampler, &id, 1);
 		DS_TRY(ds_reader_append(r, &id, 1, err));

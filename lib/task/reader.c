@@ -22,7 +22,8 @@ static enum ds_status new_session(const struct ds_reader *r, const uint32_t *ski
 	struct ds_session_options o = {.context = r->options.context,
 				       .skip = skip,
 				       .n_skip = n_skip,
-				       .attn = r->options.attn};
+				       .attn = r->options.attn,
+				       .carry = r->options.carry};
 
 	return ds_session_new(session_ret, r->model, r->pool, &o, err);
 }
@@ -53,12 +54,10 @@ static enum ds_status open_parts(struct ds_reader *r, struct ds_err *err)
 		DS_TRY(ds_chat_find(&r->chat, r->options.chat, text, n, err));
 	}
 	DS_TRY(ds_encoder_new(&r->enc, r->tok, err));
-	r->held = ds_alloc(r->context, sizeof *r->held);
 	r->logits = ds_alloc(r->vocab, sizeof *r->logits);
-	if (!r->held || !r->logits)
-		return ds_fail_nomem(err,
-				     r->context * sizeof *r->held + r->vocab * sizeof *r->logits);
-	return DS_OK;
+	if (!r->logits)
+		return ds_fail_nomem(err, r->vocab * sizeof *r->logits);
+	return ds_grow(&r->held, &r->cap_held, r->context, sizeof *r->held, err);
 }
 
 enum ds_status ds_reader_open(struct ds_reader *r, const struct ds_model *model,
@@ -95,10 +94,25 @@ enum ds_status ds_reader_turn(struct ds_reader *r, const struct ds_turn *turn, s
 
 void ds_reader_truncate(struct ds_reader *r, size_t n)
 {
-	if (n < r->n_held) {
-		ds_session_truncate(r->session, n);
-		r->n_held = n;
-	}
+	if (n < r->n_held)
+		r->n_held = ds_session_truncate(r->session, n);
+}
+
+/* Whether so many tokens may be read. */
+static bool fits(const struct ds_reader *r, size_t n)
+{
+	return n <= r->context || ds_session_carries(r->session);
+}
+
+/* What the session holds becomes the beginning of these tokens, as far as it is the same, and the
+ * others of them are noted. */
+static enum ds_status hold(struct ds_reader *r, const uint32_t *id, size_t same, size_t n,
+			   struct ds_err *err)
+{
+	DS_TRY(ds_grow(&r->held, &r->cap_held, n, sizeof *r->held, err));
+	ds_reader_truncate(r, same);
+	memcpy(r->held + r->n_held, id + r->n_held, (n - r->n_held) * sizeof *id);
+	return DS_OK;
 }
 
 enum ds_status ds_reader_append(struct ds_reader *r, const uint32_t *id, size_t n,
@@ -106,9 +120,10 @@ enum ds_status ds_reader_append(struct ds_reader *r, const uint32_t *id, size_t 
 {
 	enum ds_status st;
 
+	DS_TRY(ds_grow(&r->held, &r->cap_held, r->n_held + n, sizeof *r->held, err));
 	st = ds_session_read(r->session, id, n, n, err);
 	if (st != DS_OK) {
-		ds_session_truncate(r->session, r->n_held);
+		r->n_held = ds_session_truncate(r->session, r->n_held);
 		return st;
 	}
 	memcpy(r->held + r->n_held, id, n * sizeof *id);
@@ -170,15 +185,14 @@ static enum ds_status read_ahead(struct ds_reader *r, bool all, struct ds_err *e
 {
 	size_t n = r->prompt.n, same = count_same(r, r->prompt.id, n), end;
 
-	if (n > r->context) {
+	if (!fits(r, n)) {
 		r->opening.active = false;
 		return DS_OK;
 	}
 	end = all ? n : n - (n - same) % ds_session_batch(r->session);
 	if (end < same + (all ? AHEAD_MIN : 1))
 		return DS_OK;
-	ds_reader_truncate(r, same);
-	memcpy(r->held + same, r->prompt.id + same, (end - same) * sizeof *r->held);
+	DS_TRY(hold(r, r->prompt.id, same, end, err));
 	r->n_ahead += end - same;
 	return forget(r, read_rest(r, r->prompt.id, end, 0, err));
 }
@@ -204,11 +218,11 @@ enum ds_status ds_reader_read(struct ds_reader *r, const uint32_t *id, size_t n,
 	size_t same, ahead = r->n_ahead;
 
 	r->n_ahead = 0;
-	if (n > r->context)
+	if (!fits(r, n))
 		return ds_fail(err, DS_ELIMIT, "%zu tokens, the context holds %zu", n, r->context);
 	same = count_same(r, id, n > n_want ? n - n_want : 0);
-	ds_reader_truncate(r, same);
-	memcpy(r->held + same, id + same, (n - same) * sizeof *id);
+	DS_TRY(hold(r, id, same, n, err));
+	same = r->n_held;
 	DS_TRY(forget(r, read_rest(r, id, n, n_want, err)));
 	r->prompt_tokens += n;
 	r->ahead_tokens += same < ahead ? same : ahead;

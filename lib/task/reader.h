@@ -17,6 +17,7 @@ struct ds_reader_options {
 	const uint32_t *skip; /* [n_skip] layers left out, as for ds_session_new() */
 	size_t n_skip;
 	const struct ds_attn_policy *attn; /* as for ds_session_new() */
+	const struct ds_carry *carry;	   /* as for ds_session_new() */
 	/* told while prompts are read; may be NULL */
 	void (*progress)(void *user, uint64_t done_tokens, uint64_t all_tokens);
 	void *user;
@@ -35,8 +36,8 @@ struct ds_reader {
 	struct ds_tokens prompt;    /* its tokens */
 	struct ds_chat_opening opening;
 	size_t n_ahead; /* tokens read while the turn was coming */
-	uint32_t *held; /* [context] what the session has read: n_held */
-	size_t n_held;
+	uint32_t *held; /* [n_held] what the session has read */
+	size_t n_held, cap_held;
 	float *logits; /* [vocab] */
 	/* totals */
 	uint64_t prompt_tokens, cached_tokens, ahead_tokens;
@@ -69,7 +70,8 @@ enum ds_status ds_reader_more(struct ds_reader *reader, const void *bytes, size_
 			      struct ds_err *err);
 /*
  * Let the session hold exactly these tokens, the final states of the last n_want among them (1 or
- * more, at most ds_session_batch()).  DS_ELIMIT when they are more than the context.
+ * more, at most ds_session_batch()).  DS_ELIMIT when they are more than the context, unless it
+ * carries.
  */
 enum ds_status ds_reader_read(struct ds_reader *reader, const uint32_t *id, size_t n, size_t n_want,
 			      struct ds_err *err);

@@ -43,6 +43,8 @@ static size_t scored_from(const struct ds_scorer *s)
 
 	if (s->o.windows == DS_WINDOWS_HALVES)
 		return half + 1;
+	if (s->o.windows == DS_WINDOWS_RESTART || ds_session_carries(s->reader->session))
+		return 1;
 	return s->at ? window - half : 1;
 }
 
@@ -71,10 +73,11 @@ static enum ds_status read_to(struct ds_scorer *s, size_t end, struct ds_err *er
 static enum ds_status read_window(struct ds_scorer *s, bool all, struct ds_err *err)
 {
 	size_t batch = ds_session_batch(s->reader->session);
+	size_t prefix = ds_session_carries(s->reader->session) ? 0 : s->affix.n_prefix;
 
 	while (s->n < s->reader->context && s->at + s->n < known(s)) {
-		s->window[s->n] = s->n < s->affix.n_prefix ? s->affix.prefix[s->n]
-							   : s->tokens.id[s->at - s->base + s->n];
+		s->window[s->n] = s->n < prefix ? s->affix.prefix[s->n]
+						: s->tokens.id[s->at - s->base + s->n];
 		s->n++;
 	}
 	while (s->n > s->read + batch || (all && s->n > s->read + 1)) {
@@ -109,23 +112,43 @@ static enum ds_status give(struct ds_scorer *s, uint64_t end, struct ds_err *err
 	return s->o.take ? s->o.take(s->o.user, &scored, err) : DS_OK;
 }
 
-/* The next window begins; the tokens before it are done. */
-static enum ds_status slide(struct ds_scorer *s, struct ds_err *err)
+/* Forget n tokens of the window's beginning, which are done. */
+static void drop(struct ds_scorer *s, size_t n)
 {
-	size_t window = s->reader->context, half = window / 2, gone;
-	bool overlap = s->o.windows == DS_WINDOWS_OVERLAP;
+	size_t gone = s->at + n - s->base;
 
-	if (overlap && half <= s->affix.n_prefix)
-		return ds_fail(err, DS_ELIMIT, "windows of %zu tokens are too short", window);
-	s->at += overlap ? half : window;
-	s->n = s->read = 0;
-	ds_session_truncate(s->reader->session, 0);
-	gone = s->at - s->base;
+	s->at += n;
 	s->base = s->at;
 	s->tokens.n -= gone;
 	memmove(s->tokens.id, s->tokens.id + gone, s->tokens.n * sizeof *s->tokens.id);
 	memmove(s->tokens.end, s->tokens.end + gone, s->tokens.n * sizeof *s->tokens.end);
 	memmove(s->logprob, s->logprob + gone, s->tokens.n * sizeof *s->logprob);
+	s->n = s->read = 0;
+}
+
+/* The next window begins; the tokens before it are done. */
+static enum ds_status slide(struct ds_scorer *s, struct ds_err *err)
+{
+	size_t window = s->reader->context, half = window / 2;
+	bool overlap = s->o.windows == DS_WINDOWS_OVERLAP;
+
+	if (overlap && half <= s->affix.n_prefix)
+		return ds_fail(err, DS_ELIMIT, "windows of %zu tokens are too short", window);
+	ds_session_truncate(s->reader->session, 0);
+	drop(s, overlap ? half : window);
+	return DS_OK;
+}
+
+/* One window without end: what is read goes, but for the last token, which has its score. */
+static enum ds_status read_on(struct ds_scorer *s, bool all, struct ds_err *err)
+{
+	size_t batch = ds_session_batch(s->reader->session);
+
+	while (known(s) > s->at + (all ? 1 : batch)) {
+		DS_TRY(read_window(s, true, err));
+		DS_TRY(give(s, s->at + s->read + 1, err));
+		drop(s, s->read);
+	}
 	return DS_OK;
 }
 
@@ -169,6 +192,8 @@ static enum ds_status take_tokens(struct ds_scorer *s, size_t first, bool all, s
 	DS_TRY(ds_grow(&s->logprob, &s->cap, s->tokens.n, sizeof *s->logprob, err));
 	for (size_t i = first; i < s->tokens.n; i++)
 		s->logprob[i] = NAN;
+	if (ds_session_carries(s->reader->session))
+		return read_on(s, all, err);
 	return s->o.windows == DS_WINDOWS_HALVES ? read_halves(s, err) : read_overlap(s, all, err);
 }
 

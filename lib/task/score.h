@@ -10,6 +10,10 @@
  *	halves	windows follow each other without overlap, in each only the tokens after its middle
  *		are scored, what is left of the text after the last whole window is not: the measure
  *		of llama-perplexity, for texts of at least two windows
+ *	restart	windows follow each other without overlap, all is scored but the first token of
+ *		each: what is lost where nothing is carried over
+ *
+ * Where the reader's session carries (struct ds_carry), all is one window.
  */
 #ifndef DS_TASK_SCORE_H
 #define DS_TASK_SCORE_H
@@ -17,7 +21,7 @@
 #include "base/pool.h"
 #include "task/reader.h"
 
-enum ds_windows { DS_WINDOWS_OVERLAP, DS_WINDOWS_HALVES };
+enum ds_windows { DS_WINDOWS_OVERLAP, DS_WINDOWS_HALVES, DS_WINDOWS_RESTART };
 
 /* Tokens that follow each other, with their scores. */
 struct ds_scored {

@@ -225,7 +225,7 @@ $ ds-infer -t embed --attn exact -m m/llama-q8_0.gguf
 ! Try 'ds-infer --help'.
 ? 2
 $ ds-infer -t score --windows whole -m m/llama-q8_0.gguf
-! ds-infer: --windows: 'whole' is none of: overlap, halves
+! ds-infer: --windows: 'whole' is none of: overlap, halves, restart
 ! Try 'ds-infer --help'.
 ? 2
 
@@ -284,3 +284,33 @@ $ ds-infer -t score -m a/small.gguf --lora-scale 1000 --lora a/lora-llama.gguf f
 Experts and latent attention: one answer whatever the threads and the instruction set
 $ $TOP/scripts/gen-model --lm e deepseek2-v3-mix; for j in 1 2 3; do ds-infer -m e/deepseek2-v3-mix.gguf -j $j -p 'The quick brown fox' -n 20 >e/$j; done; DS_CPU=ref ds-infer -m e/deepseek2-v3-mix.gguf -p 'The quick brown fox' -n 20 >e/ref; cmp e/1 e/2 && cmp e/1 e/3 && cmp e/1 e/ref && test -s e/1 && echo same
 > same
+
+Beyond the context
+$ python3 $TOP/scripts/gen-model --lm b llama-q8_0 deepseek2-lite && for i in $(seq 900); do printf 'word %d, ' $i; done >b/long
+$ ds-infer -t score -m b/llama-q8_0.gguf --context 256 --beyond carry --stats=stats b/long >whole && cut -f 3- whole && grep -o '"context_rolls":[1-9]' stats | wc -l
+>~ [0-9]{4}\t.*b/long
+> 1
+$ (head -c 3000 b/long; sleep 0.1; tail -c +3001 b/long) | DS_CPU=ref ds-infer -t score -j 1 -m b/llama-q8_0.gguf --context 256 --beyond carry - | cut -f -3 >piece; cut -f -3 whole | cmp - piece && echo same
+> same
+$ ds-infer -t score -m b/llama-q8_0.gguf --context 256 --windows restart b/long | cut -f 1-3 | cmp -s - piece || echo differs
+> differs
+$ ds-infer -m b/llama-q8_0.gguf --raw --context 256 --beyond carry:64,64 --document b/long -p hello -n 30 --format jsonl --stats=stats | grep -c '"finish":"[sl][a-z]*","prompt_tokens":[0-9][0-9][0-9][0-9]' && grep -c '"context_rolls":[1-9]' stats
+> 1
+> 1
+$ ds-infer -m b/llama-q8_0.gguf --raw --context 256 --document b/long -p hello
+!~ ds-infer: .*tokens, the context holds 256
+? 1
+$ ds-infer -t score -m b/llama-q8_0.gguf --context 256 --beyond carry:128,64 b/long
+! ds-infer: b/llama-q8_0.gguf: a context of 256 tokens has no room for new ones beside 128 kept ones, 64 chosen and the first 64
+? 1
+$ ds-infer -t score -m b/deepseek2-lite.gguf --beyond carry b/long
+! ds-infer: b/deepseek2-lite.gguf: latent attention cannot carry its state beyond the context
+? 1
+$ ds-infer -t score -m b/llama-q8_0.gguf --beyond carry:0 b/long
+! ds-infer: --beyond: '0' is not a number from 1 to 2147483647
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -t score -m b/llama-q8_0.gguf --beyond refuse:3 b/long
+! ds-infer: --beyond: only carry has numbers
+! Try 'ds-infer --help'.
+? 2
