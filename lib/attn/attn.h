@@ -66,8 +66,9 @@ size_t ds_attn_bytes(const struct ds_attn *attn);
 enum ds_status ds_attn_follow(struct ds_attn *attn, const struct ds_attn_policy *policy,
 			      struct ds_err *err);
 void ds_attn_run(struct ds_attn *attn, const struct ds_attn_call *call);
-/* Tokens from n on will be others than those of calls so far. */
-void ds_attn_truncate(struct ds_attn *attn, size_t n);
+/* Tokens from n on will be others than those of calls so far.  Returns the token that the next call
+ * has to begin with: n, or the first of its page. */
+size_t ds_attn_truncate(struct ds_attn *attn, size_t n);
 /* Pairs of queries and keys so far: those attended to, and all that lie before. */
 void ds_attn_pairs(const struct ds_attn *attn, uint64_t *seen_ret, uint64_t *causal_ret);
 

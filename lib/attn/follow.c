@@ -7,12 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attn/mass.h"
+
 #define KEY_SINKS 4
 #define PAGE_BLOCKS (DS_KV_PAGE / DS_ATTN8_BLOCK)
 
 static bool by_row(enum ds_attn_kind kind)
 {
 	return kind == DS_ATTN_TOPK || kind == DS_ATTN_VSA || kind == DS_ATTN_LSH;
+}
+
+static bool by_mass(enum ds_attn_kind kind)
+{
+	return kind == DS_ATTN_MASS || kind == DS_ATTN_AUTO;
 }
 
 static bool by_keys(enum ds_attn_kind kind)
@@ -112,8 +119,6 @@ enum ds_status ds_attn_follow(struct ds_attn *attn, const struct ds_attn_policy 
 	attn->policy = *policy;
 	if (kind == DS_ATTN_DENSE || kind == DS_ATTN_EXACT || kind == DS_ATTN_WINDOW)
 		return DS_OK;
-	if (kind != DS_ATTN_STREAM && !by_row(kind) && !by_keys(kind))
-		return ds_fail(err, DS_EUNSUPPORTED, "this attention policy does not run yet");
 	f = ds_arena_alloc(&attn->mem, 1, sizeof *f);
 	if (!f)
 		return ds_fail_nomem(err, sizeof *f);
@@ -124,20 +129,23 @@ enum ds_status ds_attn_follow(struct ds_attn *attn, const struct ds_attn_policy 
 		return ds_fail_nomem(err, ds_attn_bytes(attn));
 	if (kind == DS_ATTN_LSH)
 		DS_TRY(ds_attn_lsh_new(&f->lsh, attn->kern, &attn->shape, rounds_bits, err));
+	if (by_mass(kind))
+		DS_TRY(ds_attn_mass_new(&f->mass, attn, policy, err));
 	attn->follow = f;
 	return DS_OK;
 }
 
-void ds_attn_truncate(struct ds_attn *attn, size_t n)
+size_t ds_attn_truncate(struct ds_attn *attn, size_t n)
 {
 	struct ds_attn_follower *f = attn->follow;
 
 	if (!f)
-		return;
+		return n;
 	ds_attn_keys_forget(&f->keys, n);
 	for (uint32_t l = 0; f->lsh && l < attn->shape.n_layer; l++)
 		if (f->lsh->n_page[l] > n / DS_KV_PAGE)
 			f->lsh->n_page[l] = n / DS_KV_PAGE;
+	return f->mass ? n / DS_KV_PAGE * DS_KV_PAGE : n;
 }
 
 /* A page of a KV head that is not hashed yet. */
@@ -196,6 +204,8 @@ const struct ds_attn_call *ds_follow_call(struct ds_attn *attn, const struct ds_
 	}
 	ds_follow_count(attn, 0, pairs_of(call, 0));
 	attn->call = call;
+	if (f->mass)
+		ds_mass_call(attn);
 	if (by_keys(attn->policy.kind)) {
 		assert(call->boundaries);
 		f->keys.boundaries = call->boundaries;
@@ -247,7 +257,7 @@ const struct ds_attn_choice *ds_follow_choose(const struct ds_attn *attn,
 	const double *param = attn->policy.param;
 	size_t page = (t->call->pos + t->query) / DS_KV_PAGE;
 
-	if ((page + 1) * DS_KV_PAGE <= attn->policy.break_even)
+	if (f->mass || (page + 1) * DS_KV_PAGE <= attn->policy.break_even)
 		ds_attn_choose_all(c, page);
 	else if (attn->policy.kind == DS_ATTN_STREAM)
 		ds_attn_choose_stream(c, page, (size_t)param[0], (uint32_t)param[1]);

@@ -31,6 +31,7 @@ struct ds_attn_follower {
 	struct ds_follow_desk *desk; /* [threads] */
 	struct ds_attn_keys keys;
 	struct ds_attn_lsh *lsh;
+	struct ds_attn_mass *mass;
 };
 
 void ds_follow_free(struct ds_attn_follower *follow);

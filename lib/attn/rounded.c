@@ -11,10 +11,11 @@
 #include <string.h>
 
 #include "attn/follow.h"
+#include "attn/mass.h"
 #include "attn/select.h"
 #include "attn/tile.h"
 
-#define SEGMENT_BLOCKS (DS_ATTN_SEGMENT / DS_ATTN8_BLOCK)
+#define SEGMENT_BLOCKS DS_ROUNDED_SEGMENT
 #define PAGE_BLOCKS (DS_KV_PAGE / DS_ATTN8_BLOCK)
 /* Means of so many pages are taken together at most: they follow each other. */
 #define MEAN_PAGES 8
@@ -268,6 +269,47 @@ void ds_rounded_scores(const struct ds_attn *attn, const struct ds_attn_tile *t,
 	}
 }
 
+/* The greatest of n scores of each row [n][ld], and not less than -FLT_MAX / 2. */
+static void greatest(const float *score, size_t n, size_t ld, float *max)
+{
+	for (size_t row = 0; row < ld; row += DS_KERN_LANES) {
+		float m[DS_KERN_LANES];
+
+		for (size_t i = 0; i < DS_KERN_LANES; i++)
+			m[i] = -FLT_MAX / 2;
+		for (size_t t = 0; t < n; t++)
+			for (size_t i = 0; i < DS_KERN_LANES; i++) {
+				float x = score[t * ld + row + i];
+
+				m[i] = x > m[i] ? x : m[i];
+			}
+		memcpy(max + row, m, sizeof m);
+	}
+}
+
+void ds_rounded_masses(const struct ds_attn *attn, const struct ds_attn_tile *t, unsigned thread,
+		       const float *q, const struct ds_rounded_found *found)
+{
+	struct ds_block_list list = {.n = own_page(t) * PAGE_BLOCKS, .block = attn->rounded->all};
+	struct desk *d = &attn->rounded->desk[thread];
+	struct ds_attn8_rows *rows = &d->group->rows, now;
+
+	load_group(attn, t, q, 0, d->group);
+	now = *rows;
+	for (size_t i = 0; i < segments_of(&list); i++) {
+		struct segment seg = segment_of(&list, i);
+		size_t n = seg.n * DS_ATTN8_BLOCK;
+
+		now.max = found->max + i * rows->ld;
+		list_blocks(attn, t, &seg, d);
+		score_means(attn, t, &seg, rows, d);
+		attn->kern->attn8->score(rows, d->block, seg.n, found->score, d->memory);
+		greatest(found->score, n, rows->ld, now.max);
+		attn->kern->attn8->mass(&now, found->score, seg.n,
+					found->mass + seg.begin * rows->ld);
+	}
+}
+
 /* The lists of a choice, and the tile's own page, of which the window is that of the call. */
 static void attend_choice(const struct ds_attn *attn, const struct ds_attn_tile *t,
 			  const struct ds_attn_choice *c, unsigned thread)
@@ -310,6 +352,9 @@ static void do_tile(void *arg, size_t index, unsigned thread)
 	ds_attn_load_queries(attn, &t, s->q);
 	if (!attn->follow || t.window)
 		attend_choice(attn, &t, &dense, thread);
+	else if (attn->follow->mass && own_page(&t) &&
+		 (own_page(&t) + 1) * DS_KV_PAGE > attn->policy.break_even)
+		ds_mass_tile(attn, &t, thread);
 	else if (ds_follow_by_row(attn))
 		ds_follow_rows(attn, &t, thread);
 	else
@@ -394,7 +439,7 @@ void ds_rounded_run(struct ds_attn *attn)
 	}
 	/* pieces of pages */
 	attn->tile = DS_KV_PAGE;
-	while (attn->tile > DS_KERN_LANES &&
+	while (attn->tile > DS_KERN_LANES && !(attn->follow && attn->follow->mass) &&
 	       attn->n_share * call->n < ENOUGH_TILES * threads * attn->tile)
 		attn->tile /= 2;
 	attn->n_tile = (call->pos + call->n - 1) / attn->tile + 1 - call->pos / attn->tile;

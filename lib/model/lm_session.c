@@ -291,8 +291,7 @@ static enum ds_status check_read(const struct ds_session *s, const uint32_t *id,
 /* What is kept of tokens from n on. */
 static void forget(struct ds_session *s, size_t n)
 {
-	s->n_kept = ds_kv_truncate(s->kv, n);
-	ds_attn_truncate(s->attn, s->n_kept);
+	s->n_kept = ds_kv_truncate(s->kv, ds_attn_truncate(s->attn, n));
 }
 
 /* States that are wanted: of the tokens left from the first-th on; so many are there. */
