@@ -37,6 +37,15 @@ bool ds_follow_by_row(const struct ds_attn *attn)
 	return by_row(attn->policy.kind);
 }
 
+/* Not in the last layer: there queries are made of the wanted tokens only. */
+bool ds_follow_by_mass(const struct ds_attn *attn, const struct ds_attn_tile *t)
+{
+	size_t page = (t->call->pos + t->query) / DS_KV_PAGE;
+
+	return attn->follow->mass && t->call->layer + 1 < attn->shape.n_layer && page &&
+	       (page + 1) * DS_KV_PAGE > attn->policy.break_even;
+}
+
 void ds_follow_free(struct ds_attn_follower *follow)
 {
 	if (follow)

@@ -41,6 +41,8 @@ const struct ds_attn_call *ds_follow_call(struct ds_attn *attn, const struct ds_
 /* Whether every row chooses for itself, and a whole tile then. */
 bool ds_follow_by_row(const struct ds_attn *attn);
 void ds_follow_rows(const struct ds_attn *attn, const struct ds_attn_tile *t, unsigned thread);
+/* Whether groups of the tile choose by mass (mass.h), and a whole tile then. */
+bool ds_follow_by_mass(const struct ds_attn *attn, const struct ds_attn_tile *t);
 /* The choice for a tile's page. */
 const struct ds_attn_choice *ds_follow_choose(const struct ds_attn *attn,
 					      const struct ds_attn_tile *t, unsigned thread);

@@ -352,8 +352,7 @@ static void do_tile(void *arg, size_t index, unsigned thread)
 	ds_attn_load_queries(attn, &t, s->q);
 	if (!attn->follow || t.window)
 		attend_choice(attn, &t, &dense, thread);
-	else if (attn->follow->mass && own_page(&t) &&
-		 (own_page(&t) + 1) * DS_KV_PAGE > attn->policy.break_even)
+	else if (ds_follow_by_mass(attn, &t))
 		ds_mass_tile(attn, &t, thread);
 	else if (ds_follow_by_row(attn))
 		ds_follow_rows(attn, &t, thread);
