@@ -38,6 +38,7 @@ enum { CLI_STATS = 1000, CLI_MEMORY, CLI_FORMAT, CLI_COMPLETION };
 #define CLI_OPT_QUIET {'q', "quiet", NULL, "no messages but errors"}
 #define CLI_OPT_VERBOSE {'v', "verbose", NULL, "tell sizes, model and plan on stderr"}
 #define CLI_OPT_STATS {CLI_STATS, "stats", "[=FILE]", "one JSON line of figures on stderr or FILE"}
+#define CLI_OPT_MEMORY {CLI_MEMORY, "memory", "SIZE", "use at most so much memory (K, M or G)"}
 #define CLI_OPT_FORMAT {CLI_FORMAT, "format", "FORMAT", "output: auto, frames, jsonl or text"}
 #define CLI_OPT_END {0, NULL, NULL, NULL}
 /* -h/--help and -V/--version are added to every table. */

@@ -70,6 +70,7 @@ static const struct cli_opt options[] = {
 	{OPT_NO_CALIBRATE, "no-calibrate", NULL, "do not set right what a model likes anyway"},
 	{OPT_POINTS, "points", "N", "an outline has at most so many (default: 5)"},
 	CLI_OPT_JOBS,
+	CLI_OPT_MEMORY,
 	CLI_OPT_STATS,
 	CLI_OPT_QUIET,
 	CLI_OPT_VERBOSE,
@@ -101,6 +102,7 @@ static const struct {
 	{OPT_RAW, TALKING},
 	{OPT_CONTEXT, READING},
 	{OPT_SKIP_LAYERS, READING},
+	{CLI_MEMORY, READING},
 	{OPT_ATTN, READING},
 	{OPT_BEYOND, BIT(GENERATE) | BIT(SCORE)},
 	{'n', WRITING},
@@ -235,6 +237,9 @@ static void on_reading(struct infer *cmd, int key, const char *arg)
 	case OPT_CONTEXT:
 		cmd->reading.context =
 			(uint32_t)cli_num(&cmd->cli, arg, "--context", 1, UINT32_MAX);
+		break;
+	case CLI_MEMORY:
+		cmd->memory = cli_size(&cmd->cli, arg, "--memory", 1, UINT64_MAX);
 		break;
 	case OPT_SKIP_LAYERS:
 		infer_parse_skip(cmd, arg);
@@ -384,6 +389,11 @@ static enum ds_status open_model(struct infer *cmd, struct ds_err *err)
 		DS_TRY(ds_model_set_pooling(cmd->model, cmd->pooling, err));
 	cli_stat_real(&cmd->cli, "load_ms", 1e3 * (cli_seconds() - start));
 	DS_TRY(ds_pool_new(&cmd->pool, cmd->cli.jobs, err));
+	if (cmd->memory && ds_pool_threads(cmd->pool) > INFER_MEMORY_THREADS) {
+		ds_pool_free(cmd->pool);
+		cmd->pool = NULL;
+		DS_TRY(ds_pool_new(&cmd->pool, INFER_MEMORY_THREADS, err));
+	}
 	cli_note(&cmd->cli, "model %s, kernels %s, %u threads", ds_model_describe(cmd->model),
 		 ds_model_kernels(cmd->model), ds_pool_threads(cmd->pool));
 	cli_stat_u64(&cmd->cli, "threads", ds_pool_threads(cmd->pool));
@@ -412,8 +422,11 @@ static const char *kernels(char *text, size_t size)
 
 int main(int argc, char **argv)
 {
-	struct infer cmd = {
-		.out.fd = -1, .out.slot = -1, .lora_scale = 1, .pooling = DS_POOL_OTHER};
+	struct infer cmd = {.out.fd = -1,
+			    .out.slot = -1,
+			    .lora_scale = 1,
+			    .pooling = DS_POOL_OTHER,
+			    .text_max = INFER_TEXT_BYTES_MAX};
 	char note[40];
 	struct ds_err err;
 

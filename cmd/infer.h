@@ -59,6 +59,9 @@ struct infer {
 	bool no_calibrate;
 	size_t points; /* 0: not given */
 
+	uint64_t memory; /* bytes at most; 0: not given */
+	size_t text_max; /* bytes of a text in memory */
+
 	enum cli_format format;
 	struct ds_pool *pool;
 	struct ds_model *model;
@@ -93,6 +96,12 @@ struct infer_sink {
  */
 enum ds_status infer_each_document(struct infer *cmd, const struct infer_sink *sink,
 				   struct ds_err *err);
+
+/* --memory: sizes of the session to come (cmd->reading), and of texts in memory, such that the
+ * process stays within it.  DS_ELIMIT when that cannot be. */
+enum ds_status infer_fit_memory(struct infer *cmd, struct ds_err *err);
+/* More are not used with --memory: sizes, and so results, are the same for all numbers. */
+#define INFER_MEMORY_THREADS 16
 
 /* Append to a text that is held in memory; DS_EIO when it becomes too long for that. */
 enum ds_status infer_hold(struct infer *cmd, struct ds_buf *text, const void *bytes, size_t n,

@@ -192,10 +192,8 @@ enum ds_status infer_each_document(struct infer *cmd, const struct infer_sink *s
 enum ds_status infer_hold(struct infer *cmd, struct ds_buf *text, const void *bytes, size_t n,
 			  struct ds_err *err)
 {
-	(void)cmd;
-	if (text->len + n > INFER_TEXT_BYTES_MAX)
-		return ds_fail(err, DS_EIO, "a text is longer than %zu bytes",
-			       INFER_TEXT_BYTES_MAX);
+	if (text->len + n > cmd->text_max)
+		return ds_fail(err, DS_EIO, "a text is longer than %zu bytes", cmd->text_max);
 	return ds_buf_append(text, bytes, n, err);
 }
 
@@ -358,6 +356,8 @@ enum ds_status infer_open_reader(struct infer *cmd, struct ds_reader *reader, st
 {
 	enum ds_status st;
 
+	if (cmd->memory)
+		DS_TRY(infer_fit_memory(cmd, err));
 	cmd->reading.progress = show_progress;
 	cmd->reading.user = cmd;
 	st = ds_reader_open(reader, cmd->model, cmd->pool, &cmd->reading, err);

@@ -102,6 +102,11 @@ enum ds_status ds_linear_new(struct ds_linear **lin_ret, const struct ds_kern *k
 	return DS_OK;
 }
 
+size_t ds_linear_bytes(const struct ds_linear *lin)
+{
+	return sizeof *lin + lin->thread_bytes * ds_pool_threads(lin->pool) + LINE;
+}
+
 void ds_linear_free(struct ds_linear *lin)
 {
 	if (!lin)

@@ -77,6 +77,8 @@ struct ds_linear;
 enum ds_status ds_linear_new(struct ds_linear **lin_ret, const struct ds_kern *kern,
 			     struct ds_pool *pool, size_t k_max, struct ds_err *err);
 void ds_linear_free(struct ds_linear *lin);
+/* Bytes of scratch memory. */
+size_t ds_linear_bytes(const struct ds_linear *lin);
 /* All products in one parallel region: q, k, v together; gate and up.  act may be NULL when every
  * product has its own. */
 void ds_linear_run(struct ds_linear *lin, const struct ds_product *product, size_t n_product,

@@ -76,7 +76,7 @@ bool ds_session_carries(const struct ds_session *session);
 size_t ds_session_rolls(const struct ds_session *session);
 /* Tokens of a pass: as asked for, fewer for a short context or a very wide network. */
 size_t ds_session_batch(const struct ds_session *session);
-/* Bytes of keys, values and scratch memory at the full context. */
+/* Bytes of keys, values and scratch memory, that of all threads too, at the full context. */
 uint64_t ds_session_bytes(const struct ds_session *session);
 
 /*

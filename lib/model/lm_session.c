@@ -184,7 +184,8 @@ static enum ds_status init(struct ds_session *s, const struct ds_session_options
 		DS_TRY(ds_lm_carry_init(s, err));
 	DS_TRY(ds_lora_scratch_init(&s->lora, s->model->lora, s->model->n_lora, s->batch, err));
 	s->bytes = sizeof *s + s->mem.used_bytes + other_bytes(s, s->batch) +
-		   ds_kv_bytes(&shape, s->context) + ds_attn_bytes(s->attn);
+		   ds_kv_bytes(&shape, s->context) + ds_attn_bytes(s->attn) +
+		   ds_linear_bytes(s->linear);
 	if (arch_of(s)->extra_new)
 		DS_TRY(arch_of(s)->extra_new(s, err));
 	return DS_OK;

@@ -20,6 +20,7 @@ static enum ds_status new_session(const struct ds_reader *r, const uint32_t *ski
 				  struct ds_session **session_ret, struct ds_err *err)
 {
 	struct ds_session_options o = {.context = r->options.context,
+				       .batch = r->options.batch,
 				       .skip = skip,
 				       .n_skip = n_skip,
 				       .attn = r->options.attn,

@@ -11,10 +11,10 @@
 #include "task/chat.h"
 
 struct ds_reader_options {
-	uint32_t context;     /* as for ds_session_new() */
-	bool raw;	      /* no chat template */
-	const char *chat;     /* its name; NULL: the model's own */
-	const uint32_t *skip; /* [n_skip] layers left out, as for ds_session_new() */
+	uint32_t context, batch; /* as for ds_session_new() */
+	bool raw;		 /* no chat template */
+	const char *chat;	 /* its name; NULL: the model's own */
+	const uint32_t *skip;	 /* [n_skip] layers left out, as for ds_session_new() */
 	size_t n_skip;
 	const struct ds_attn_policy *attn; /* as for ds_session_new() */
 	const struct ds_carry *carry;	   /* as for ds_session_new() */

@@ -151,6 +151,14 @@ $ ds-infer -t generate --type f16 -m m/llama-q8_0.gguf
 ! ds-infer: --type is not for -t generate
 ! Try 'ds-infer --help'.
 ? 2
+$ ds-infer -t embed --memory 1G
+! ds-infer: --memory is not for -t embed
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -t score --memory much -m m/llama-q8_0.gguf
+!~ ds-infer: --memory: 'much'.*
+! Try 'ds-infer --help'.
+? 2
 $ ds-infer -t embed --skip-layers 3
 ! ds-infer: --skip-layers is not for -t embed
 ! Try 'ds-infer --help'.

@@ -315,3 +315,22 @@ ok "each as if it were alone" cmp want got
 infer -t outline -n 24 --context 120 long >got 2>err && status=0 || status=$?
 ok "a context without room: exit 1" test "$status" = 1
 ok "one line" grep -Eqx 'ds-infer: a context of 120 tokens leaves [0-9]+ for a text, at least 64 expected' err
+
+# memory
+L=m/qwen2-mix.gguf
+for size in 26M 30M 40M; do
+	for task in score "generate -n 8 -p what" "outline -n 8"; do
+		# shellcheck disable=SC2086
+		infer -t $task --memory $size --stats=stats mixed >got.1 2>err || true
+		ok "$task in $size: the peak stays below" test "$(json 'd["peak_rss_bytes"] < d["memory_bytes"] and d["context"] >= 64' <stats)" = True
+		# shellcheck disable=SC2086
+		infer -j 7 -t $task --memory $size mixed >got.2 2>err || true
+		ok "and seven threads give the same" cmp got.1 got.2
+	done
+done
+infer -t score --memory 5M a >got 2>err && status=0 || status=$?
+ok "a model that does not fit: exit 1" test "$status" = 1
+ok "one line" grep -Eqx 'ds-infer: --memory of 5.2 MB is not enough: the model takes [0-9.]+ MB, with a context of 64 tokens [0-9.]+ MB' err
+infer -t score --memory 26M --context 1024 a >got 2>err && status=0 || status=$?
+ok "nor a context that does not: exit 1" test "$status" = 1
+ok "one line" one_line err
