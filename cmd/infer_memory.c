@@ -52,7 +52,8 @@ static enum ds_status session_bytes(const struct fit *f, uint32_t context, uint3
 				       .batch = batch,
 				       .skip = r->skip,
 				       .n_skip = r->n_skip,
-				       .attn = r->attn};
+				       .attn = r->attn,
+				       .carry = r->carry};
 	struct ds_session *s;
 
 	DS_TRY(ds_session_new(&s, f->cmd->model, f->pool, &o, err));

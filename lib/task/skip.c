@@ -46,6 +46,7 @@ static enum ds_status run_sample(const struct ds_reader *r, const struct ds_part
 
 	o.raw = true;
 	o.progress = NULL;
+	o.carry = NULL;
 	o.context = (uint32_t)(r->context < DS_SKIP_TOKENS ? r->context : DS_SKIP_TOKENS);
 	o.skip = less->skip;
 	o.n_skip = less->n;

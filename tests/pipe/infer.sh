@@ -195,7 +195,7 @@ infer -t score --format jsonl --context 41 short >want
 slowly 1 0 short | infer -t score --format jsonl --context 41 >got
 ok "byte after byte: the same scores" cmp want got
 # the writer goes on when something has come out
-until_some() { for i in $(seq 100); do [ -s "$1" ] && echo yes >some && return; sleep 0.05; done; }
+until_some() { for _ in $(seq 100); do [ -s "$1" ] && echo yes >some && return; sleep 0.05; done; }
 for format in jsonl frames; do
 	infer -t score --format $format --context 64 mixed >want
 	rm -f some early
@@ -331,6 +331,6 @@ done
 infer -t score --memory 5M a >got 2>err && status=0 || status=$?
 ok "a model that does not fit: exit 1" test "$status" = 1
 ok "one line" grep -Eqx 'ds-infer: --memory of 5.2 MB is not enough: the model takes [0-9.]+ MB, with a context of 64 tokens [0-9.]+ MB' err
-infer -t score --memory 26M --context 1024 a >got 2>err && status=0 || status=$?
+infer -t score --memory 25600K --context 1024 a >got 2>err && status=0 || status=$?
 ok "nor a context that does not: exit 1" test "$status" = 1
 ok "one line" one_line err
