@@ -372,9 +372,12 @@ static bool new_split(struct ds_attn *attn)
 
 static bool new_memory(struct ds_attn *attn, unsigned threads)
 {
+	attn->pairs = ds_arena_alloc(&attn->mem, 1, sizeof *attn->pairs);
 	attn->scratch = ds_arena_alloc(&attn->mem, threads, sizeof *attn->scratch);
-	if (!attn->scratch)
+	if (!attn->pairs || !attn->scratch)
 		return false;
+	atomic_init(&attn->pairs->seen, 0);
+	atomic_init(&attn->pairs->causal, 0);
 	for (unsigned i = 0; i < threads; i++)
 		if (!new_scratch(attn, &attn->scratch[i]))
 			return false;

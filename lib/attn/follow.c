@@ -182,16 +182,14 @@ static uint64_t pairs_of(const struct ds_attn_call *call, uint32_t window)
 
 void ds_follow_count(const struct ds_attn *attn, uint64_t seen, uint64_t causal)
 {
-	struct ds_attn *counted = (struct ds_attn *)(uintptr_t)attn;
-
-	atomic_fetch_add_explicit(&counted->seen, seen, memory_order_relaxed);
-	atomic_fetch_add_explicit(&counted->causal, causal, memory_order_relaxed);
+	atomic_fetch_add_explicit(&attn->pairs->seen, seen, memory_order_relaxed);
+	atomic_fetch_add_explicit(&attn->pairs->causal, causal, memory_order_relaxed);
 }
 
 void ds_attn_pairs(const struct ds_attn *attn, uint64_t *seen_ret, uint64_t *causal_ret)
 {
-	*seen_ret = atomic_load(&attn->seen);
-	*causal_ret = atomic_load(&attn->causal);
+	*seen_ret = atomic_load(&attn->pairs->seen);
+	*causal_ret = atomic_load(&attn->pairs->causal);
 }
 
 const struct ds_attn_call *ds_follow_call(struct ds_attn *attn, const struct ds_attn_call *call)

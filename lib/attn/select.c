@@ -68,7 +68,7 @@ static size_t choose_lsh(const struct rows *rows, size_t row, uint16_t *tokens)
 {
 	const struct ds_attn_lsh *lsh = rows->attn->follow->lsh;
 	size_t dim = rows->attn->shape.dim_k, near = row_pos(rows, row) + 1, kept = 0;
-	uint16_t code[32];
+	uint16_t code[DS_ATTN_LSH_ROUNDS_MAX];
 
 	near = near > LSH_WINDOW ? near - LSH_WINDOW : 0;
 	ds_attn_lsh_hash(lsh, rows->q + row * dim, code);

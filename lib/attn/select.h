@@ -38,6 +38,7 @@ struct ds_attn_coarse {
 struct ds_attn8_block ds_attn_coarse_block(struct ds_attn_coarse *coarse,
 					   const struct ds_attn8_block *block, size_t dim_k);
 
+#define DS_ATTN_LSH_ROUNDS_MAX 32
 /* policy_lsh.c: SimHash (Charikar 2002) of keys less their mean: some rounds of some bits. */
 struct ds_attn_lsh {
 	const struct ds_kern *kern;

@@ -21,6 +21,11 @@ struct ds_attn_parts {
 };
 
 struct ds_rounded;
+struct ds_attn_follower;
+
+struct ds_attn_pairs {
+	atomic_ullong seen, causal;
+};
 
 struct ds_attn_scratch {
 	float *q;	      /* [rows][dim_k], scaled: query, then head */
@@ -49,7 +54,7 @@ struct ds_attn {
 	struct ds_attn_follower *follow; /* NULL: no policy that chooses */
 	struct ds_attn_policy policy;
 	struct ds_attn_call own_call; /* a call with the policy's window */
-	atomic_ullong seen, causal;   /* pairs of queries and keys */
+	struct ds_attn_pairs *pairs;  /* of queries and keys, so far */
 	/* of the call */
 	const struct ds_attn_call *call;
 	size_t n_tile;
