@@ -58,6 +58,7 @@ struct ds_session_options {
 	size_t n_skip;
 	/* NULL: DS_ATTN_DENSE.  Latent attention (deepseek2) is DS_ATTN_EXACT for both. */
 	const struct ds_attn_policy *attn;
+	size_t n_attn; /* 0 or 1: attn is of all layers; else it has as many as the model layers */
 	/* NULL: a sequence ends with the context.  DS_EUNSUPPORTED with latent attention. */
 	const struct ds_carry *carry;
 };

@@ -175,7 +175,7 @@ void ds_lm_carry_roll(struct ds_session *s)
 
 	ds_pool_run(s->pool, s->lm->config.n_layer * s->lm->config.n_head_kv, roll_share, s);
 	ds_kv_moved(s->kv, kept_pages(c));
-	ds_attn_truncate(s->attn, DS_KV_PAGE);
+	ds_lm_attn_truncate(s, DS_KV_PAGE);
 	c->begin = (size_t)kept_pages(c) * DS_KV_PAGE;
 	c->forgotten += s->context - c->begin;
 	c->rolls++;

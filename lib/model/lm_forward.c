@@ -213,18 +213,19 @@ void ds_lm_attention(struct ds_session *s, const struct ds_lm_layer *layer,
 	if (!pass->n_out)
 		return;
 	ds_act_begin(s->act, pass->n_out, c->n_head * c->dim_v);
-	ds_attn_run(s->attn, &(struct ds_attn_call){.kv = s->kv,
-						    .layer = ds_lm_kv_layer(s, layer),
-						    .pos = pass->pos + skip,
-						    .n = pass->n_out,
-						    .n_head = (uint32_t)c->n_head,
-						    .q = s->q + skip * q_width,
-						    .q_stride = q_width,
-						    .scale = c->attn_scale,
-						    .window = layer->window,
-						    .boundaries = s->boundaries,
-						    .out = ds_act_row(s->act, 0),
-						    .out_stride = c->n_head * c->dim_v});
+	ds_attn_run(ds_lm_attn(s, layer),
+		    &(struct ds_attn_call){.kv = s->kv,
+					   .layer = ds_lm_kv_layer(s, layer),
+					   .pos = pass->pos + skip,
+					   .n = pass->n_out,
+					   .n_head = (uint32_t)c->n_head,
+					   .q = s->q + skip * q_width,
+					   .q_stride = q_width,
+					   .scale = c->attn_scale,
+					   .window = layer->window,
+					   .boundaries = s->boundaries,
+					   .out = ds_act_row(s->act, 0),
+					   .out_stride = c->n_head * c->dim_v});
 	ds_lm_round(s, pass->n_out);
 	ds_lm_block_out(s, &layer->out, layer->attn_post_norm, pass);
 }

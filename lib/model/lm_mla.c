@@ -199,7 +199,7 @@ void ds_lm_mla_attention(struct ds_session *s, const struct ds_lm_layer *layer,
 		return;
 	if (c->mla.absorbed) {
 		call.out = s->extra->mla.found;
-		ds_attn_run(s->attn, &call);
+		ds_attn_run(ds_lm_attn(s, layer), &call);
 		begin_heads(s, n, c->mla.kv_lora);
 		ds_lm_each(&step, n, found_token);
 		ds_act_begin(s->act, n, c->n_head * c->mla.value);
@@ -207,7 +207,7 @@ void ds_lm_mla_attention(struct ds_session *s, const struct ds_lm_layer *layer,
 	} else {
 		ds_act_begin(s->act, n, c->n_head * c->mla.value);
 		call.out = ds_act_row(s->act, 0);
-		ds_attn_run(s->attn, &call);
+		ds_attn_run(ds_lm_attn(s, layer), &call);
 	}
 	ds_lm_round(s, n);
 	ds_lm_block_out(s, &layer->out, NULL, pass);

@@ -71,20 +71,24 @@ struct ds_lm {
 	struct ds_arena mem; /* layers, norms, biases */
 };
 
+#define DS_LM_ATTNS_MAX 16 /* policies of a session */
+
 struct ds_session {
 	const struct ds_model *model;
 	const struct ds_lm *lm;
 	const struct ds_kern *kern;
 	struct ds_pool *pool;
 	size_t context, batch;
-	uint32_t *id;  /* [context] the tokens */
+	uint32_t *id; /* [context] the tokens */
 	/* for policies that look at text: of each token id, of the tokens read */
 	uint8_t *boundary_of, *boundaries;
 	size_t n;      /* tokens read and not forgotten */
 	size_t n_kept; /* of which kv has the keys and values; the others are read again */
 	size_t n_want; /* wanted of the last read */
 	struct ds_kv *kv;
-	struct ds_attn *attn;
+	struct ds_attn *attn[DS_LM_ATTNS_MAX]; /* [n_attn], of one policy each */
+	size_t n_attn;
+	uint8_t *attn_of; /* [n_layer] which of them */
 	struct ds_linear *linear;
 	struct ds_act *act;
 	float *x;		  /* [batch][n_embd]: the residual stream */
@@ -110,6 +114,22 @@ static inline uint32_t ds_lm_kv_layer(const struct ds_session *s, const struct d
 {
 	return s->kv_layer[layer->index];
 }
+
+static inline struct ds_attn *ds_lm_attn(const struct ds_session *s,
+					 const struct ds_lm_layer *layer)
+{
+	return s->attn[s->attn_of[layer->index]];
+}
+
+/* Policies that do not go together, or not with the model. */
+enum ds_status ds_lm_attn_check(const struct ds_session *s, const struct ds_session_options *o,
+				struct ds_err *err);
+enum ds_status ds_lm_attn_new(struct ds_session *s, const struct ds_session_options *o,
+			      const struct ds_kv_shape *shape, struct ds_err *err);
+void ds_lm_attn_free(struct ds_session *s);
+uint64_t ds_lm_attn_bytes(const struct ds_session *s);
+/* As ds_attn_truncate(), for all of them. */
+size_t ds_lm_attn_truncate(struct ds_session *s, size_t n);
 
 /* What reading the tensors of a model needs. */
 struct ds_lm_loader {

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/lm_boundary.h"
 #include "model/lm_carry.h"
+#include "model/lm_net.h"
 
 #define BATCH_DEFAULT 512
 #define BATCH_MAX 4096
@@ -118,43 +118,21 @@ static enum ds_status set_sizes(struct ds_session *s, const struct ds_session_op
 	return DS_OK;
 }
 
-/* The shape of the session's pages, but for layers. */
-static enum ds_status choose_attention(const struct ds_session *s,
-				       const struct ds_attn_policy *policy,
-				       struct ds_kv_shape *shape_ret, struct ds_err *err)
+/* The shape of the session's pages. */
+static struct ds_kv_shape shape_of(const struct ds_session *s, const struct ds_session_options *o,
+				   uint32_t n_layer)
 {
 	const struct ds_lm_config *c = &s->lm->config;
-	bool exact = policy && policy->kind == DS_ATTN_EXACT;
+	bool exact = c->mla.kv_lora || (o->attn && o->attn->kind == DS_ATTN_EXACT);
 
-	if (c->mla.kv_lora && policy && !exact && policy->kind != DS_ATTN_DENSE)
-		return ds_fail_at(err, DS_EUNSUPPORTED, s->model->path, DS_NO_OFFSET,
-				  "latent attention is exact, without a policy");
-	*shape_ret = (struct ds_kv_shape){
+	return (struct ds_kv_shape){
+		.n_layer = n_layer,
 		.n_head = (uint32_t)c->n_head_kv,
 		.dim_k = (uint32_t)c->dim_k,
 		.dim_v = (uint32_t)c->dim_v,
 		.n_context = (uint32_t)s->context,
 		/* all that a pass may touch, and one more for short ways back */
-		.recent = exact || c->mla.kv_lora ? 0 : (uint32_t)(s->batch / DS_KV_PAGE + 2)};
-	return DS_OK;
-}
-
-/* Attend as a policy says; the classes of tokens, where it looks at text. */
-static enum ds_status follow_policy(struct ds_session *s, const struct ds_attn_policy *policy,
-				    struct ds_err *err)
-{
-	if (!policy || s->lm->config.mla.kv_lora)
-		return DS_OK;
-	DS_TRY(ds_attn_follow(s->attn, policy, err));
-	if (!ds_attn_policy_reads(policy))
-		return DS_OK;
-	if (s->carry) /* which tokens a page has differs from head to head */
-		return ds_fail(err, DS_EUNSUPPORTED,
-			       "attention by key tokens cannot be carried beyond the context");
-	s->boundaries = ds_arena_alloc(&s->mem, s->context, sizeof *s->boundaries);
-	if (!s->boundaries)
-		return ds_fail_nomem(err, s->context * sizeof *s->boundaries);
-	return ds_boundaries_of(s->model->tok, s->lm->n_vocab, &s->boundary_of, err);
+		.recent = exact ? 0 : (uint32_t)(s->batch / DS_KV_PAGE + 2)};
 }
 
 static enum ds_status init(struct ds_session *s, const struct ds_session_options *options,
@@ -167,16 +145,15 @@ static enum ds_status init(struct ds_session *s, const struct ds_session_options
 
 	DS_TRY(set_sizes(s, options, err));
 	DS_TRY(ds_lm_skip_init(s, options, &n_layer, err));
-	DS_TRY(choose_attention(s, options->attn, &shape, err));
-	shape.n_layer = n_layer;
+	DS_TRY(ds_lm_attn_check(s, options, err));
+	shape = shape_of(s, options, n_layer);
 	DS_TRY(new_buffers(s, err));
 	s->id = ds_arena_alloc(&s->mem, s->context, sizeof *s->id);
 	if (!s->id)
 		return ds_fail_nomem(err, s->context * sizeof *s->id);
 	DS_TRY(ds_act_new(&s->act, s->batch, widest(c), err));
 	DS_TRY(ds_kv_new(&s->kv, &shape, err));
-	DS_TRY(ds_attn_new(&s->attn, s->kern, s->pool, &shape, (uint32_t)c->n_head, err));
-	DS_TRY(follow_policy(s, options->attn, err));
+	DS_TRY(ds_lm_attn_new(s, options, &shape, err));
 	rank = ds_lora_rank_max(s->model->lora, s->model->n_lora);
 	DS_TRY(ds_linear_new(&s->linear, s->kern, s->pool, widest(c) > rank ? widest(c) : rank,
 			     err));
@@ -184,7 +161,7 @@ static enum ds_status init(struct ds_session *s, const struct ds_session_options
 		DS_TRY(ds_lm_carry_init(s, err));
 	DS_TRY(ds_lora_scratch_init(&s->lora, s->model->lora, s->model->n_lora, s->batch, err));
 	s->bytes = sizeof *s + s->mem.used_bytes + other_bytes(s, s->batch) +
-		   ds_kv_bytes(&shape, s->context) + ds_attn_bytes(s->attn) +
+		   ds_kv_bytes(&shape, s->context) + ds_lm_attn_bytes(s) +
 		   ds_linear_bytes(s->linear);
 	if (arch_of(s)->extra_new)
 		DS_TRY(arch_of(s)->extra_new(s, err));
@@ -226,7 +203,7 @@ void ds_session_free(struct ds_session *s)
 		arch_of(s)->extra_free(s);
 	ds_lora_scratch_fini(&s->lora);
 	ds_linear_free(s->linear);
-	ds_attn_free(s->attn);
+	ds_lm_attn_free(s);
 	free(s->boundary_of);
 	ds_kv_free(s->kv);
 	ds_act_free(s->act);
@@ -292,7 +269,7 @@ static enum ds_status check_read(const struct ds_session *s, const uint32_t *id,
 /* What is kept of tokens from n on. */
 static void forget(struct ds_session *s, size_t n)
 {
-	s->n_kept = ds_kv_truncate(s->kv, ds_attn_truncate(s->attn, n));
+	s->n_kept = ds_kv_truncate(s->kv, ds_lm_attn_truncate(s, n));
 }
 
 /* States that are wanted: of the tokens left from the first-th on; so many are there. */
@@ -396,12 +373,4 @@ size_t ds_session_truncate(struct ds_session *s, size_t n)
 	if (n < s->n_kept)
 		forget(s, n);
 	return ds_session_tokens(s);
-}
-
-void ds_session_stats(const struct ds_session *s, struct ds_session_stats *stats_ret)
-{
-	uint64_t seen, causal;
-
-	ds_attn_pairs(s->attn, &seen, &causal);
-	*stats_ret = (struct ds_session_stats){.pairs_seen = seen, .pairs = causal};
 }

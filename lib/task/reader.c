@@ -24,6 +24,7 @@ static enum ds_status new_session(const struct ds_reader *r, const uint32_t *ski
 				       .skip = skip,
 				       .n_skip = n_skip,
 				       .attn = r->options.attn,
+				       .n_attn = r->options.n_attn,
 				       .carry = r->options.carry};
 
 	return ds_session_new(session_ret, r->model, r->pool, &o, err);

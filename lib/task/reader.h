@@ -16,8 +16,9 @@ struct ds_reader_options {
 	const char *chat;	 /* its name; NULL: the model's own */
 	const uint32_t *skip;	 /* [n_skip] layers left out, as for ds_session_new() */
 	size_t n_skip;
-	const struct ds_attn_policy *attn; /* as for ds_session_new() */
-	const struct ds_carry *carry;	   /* as for ds_session_new() */
+	const struct ds_attn_policy *attn; /* [n_attn] as for ds_session_new() */
+	size_t n_attn;
+	const struct ds_carry *carry; /* as for ds_session_new() */
 	/* told while prompts are read; may be NULL */
 	void (*progress)(void *user, uint64_t done_tokens, uint64_t all_tokens);
 	void *user;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "model/lm.h"
 
 #define N_TOKEN 530 /* more than a batch of 512 */
@@ -266,8 +267,7 @@ END_TEST
 START_TEST(test_exact)
 {
 	static const struct ds_attn_policy exact = {.kind = DS_ATTN_EXACT},
-					   dense = {.kind = DS_ATTN_DENSE},
-					   other = {.kind = DS_ATTN_WINDOW};
+					   dense = {.kind = DS_ATTN_DENSE};
 	struct ds_session_options options = {.attn = &exact};
 	struct ds_model *model = open_model(models[_i]);
 	struct ds_session *a, *b;
@@ -298,8 +298,59 @@ START_TEST(test_exact)
 	ck_assert_uint_gt(ds_session_bytes(a), 0);
 	ds_session_free(a);
 	ds_session_free(b);
-	options.attn = &other;
-	ck_assert_int_eq(ds_session_new(&a, model, NULL, &options, &err), DS_EUNSUPPORTED);
+	ds_model_close(model);
+}
+END_TEST
+
+/* The states of 300 tokens under policies; their status when they cannot be. */
+static enum ds_status states(const struct ds_model *model, const struct ds_attn_policy *attn,
+			     size_t n_attn, float *out)
+{
+	struct ds_session_options options = {.attn = attn, .n_attn = n_attn};
+	size_t dims = ds_model_dims(model);
+	struct ds_session *s;
+	struct ds_err err;
+
+	DS_TRY(ds_session_new(&s, model, NULL, &options, &err));
+	read_ids(s, ids, 300, 300);
+	for (size_t i = 0; i < 300; i++)
+		memcpy(out + i * dims, ds_session_state(s, i), dims * sizeof *out);
+	ds_session_free(s);
+	return DS_OK;
+}
+
+/* Policies of layers: alike they are one for all, and only the layers that differ differ. */
+START_TEST(test_policies_of_layers)
+{
+	static const struct ds_attn_policy exact = {.kind = DS_ATTN_EXACT},
+					   window = {.kind = DS_ATTN_WINDOW, .param = {64}};
+	struct ds_model *model = open_model(models[_i]);
+	size_t n = ds_model_layers(model), bytes = 300 * ds_model_dims(model) * sizeof(float);
+	struct ds_attn_policy *all = ds_alloc_zero(n + 1, sizeof *all);
+	float *want = ds_alloc(bytes, 1), *got = ds_alloc(bytes, 1);
+
+	ck_assert_int_eq(states(model, NULL, 0, want), DS_OK);
+	ck_assert_int_eq(states(model, all, n, got), DS_OK);
+	ck_assert(memcmp(want, got, bytes) == 0);
+	ck_assert_int_eq(states(model, all, n + 1, got), DS_EINVAL);
+	all[0] = exact;
+	ck_assert_int_eq(states(model, all, n, got), DS_EINVAL);
+	for (size_t i = 0; i < n; i++)
+		all[i] = window;
+	if (strncmp(models[_i], "deepseek2", 9) == 0) {
+		ck_assert_int_eq(states(model, all, n, got), DS_EUNSUPPORTED);
+	} else {
+		ck_assert_int_eq(states(model, &window, 1, want), DS_OK);
+		ck_assert_int_eq(states(model, all, n, got), DS_OK);
+		ck_assert(memcmp(want, got, bytes) == 0);
+		for (size_t i = 1; i < n; i++)
+			all[i].kind = DS_ATTN_DENSE;
+		ck_assert_int_eq(states(model, all, n, got), DS_OK);
+		ck_assert(strncmp(models[_i], "gemma3", 6) == 0 || memcmp(want, got, bytes) != 0);
+	}
+	free(want);
+	free(got);
+	free(all);
 	ds_model_close(model);
 }
 END_TEST
@@ -507,6 +558,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_truncate, 0, N_MODEL);
 	tcase_add_loop_test(tc, test_truncate_far, 0, N_MODEL);
 	tcase_add_loop_test(tc, test_exact, 0, N_MODEL);
+	tcase_add_loop_test(tc, test_policies_of_layers, 0, N_MODEL);
 	tcase_add_test(tc, test_session_refusals);
 	tcase_add_loop_test(tc, test_not_finite, 0, 5);
 	tcase_add_loop_test(tc, test_refusals, 0, N_REFUSAL);
