@@ -4,7 +4,7 @@
 #ifndef BENCH_H
 #define BENCH_H
 
-#include "attn/policy.h"
+#include "attn/profile.h"
 #include "cli.h"
 #include "model/model.h"
 #include "task/bench.h"
@@ -12,6 +12,7 @@
 #define BENCH_TEXTS_MAX 64
 #define BENCH_LENGTHS_MAX 16
 #define BENCH_WAYS_MAX 24
+#define BENCH_NAME_BYTES 256
 #define BENCH_TEXT_BYTES_MAX ((size_t)256 << 20)
 
 /* A text, and the documents of each length that begin with it. */
@@ -23,11 +24,12 @@ struct bench_text {
 	struct ds_bench_reference reference;
 };
 
-/* A way of reading. */
+/* A way of reading: attention policies. */
 struct bench_way {
-	char name[DS_ATTN_TEXT_BYTES]; /* the policy as text */
+	char name[BENCH_NAME_BYTES]; /* the policy as text, or "@FILE" */
 	bool is_reference;
 	struct ds_attn_policy policy;
+	struct ds_attn_profile profile; /* of the file, then */
 };
 
 /* One cell; text NULL: all texts. */
@@ -46,9 +48,13 @@ struct bench {
 	struct bench_way way[BENCH_WAYS_MAX];
 	size_t n_way;
 	unsigned tasks, runs;
-	bool matrix, raw;
+	bool matrix, tune, raw;
 	const char *plot; /* file of the picture, or NULL */
 	const char *chat; /* its template; NULL: the model's own */
+
+	/* of --tune */
+	double within; /* percent that perplexity may rise */
+	size_t groups; /* of layers */
 
 	struct ds_model *model;
 	struct ds_pool *pool;
@@ -61,6 +67,11 @@ struct bench {
 enum ds_status bench_measure(struct bench *b, struct bench_text *text, size_t l,
 			     const struct bench_way *way, struct ds_bench_figures *figures_ret,
 			     struct ds_err *err);
+
+/* Whether there are numbers of this policy to try. */
+bool bench_can_tune(const struct ds_attn_policy *policy);
+/* The cheapest profile that is good enough, to b->out. */
+enum ds_status bench_tune(struct bench *b, struct ds_err *err);
 
 /* The head of the table, a row, and what is said when all rows are there. */
 enum ds_status bench_put_head(struct bench *b, struct ds_err *err);

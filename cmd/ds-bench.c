@@ -7,9 +7,13 @@
 
 #include "bench.h"
 #include "kern/kern.h"
+#include "task/tune.h"
 
 enum {
 	OPT_MATRIX = CLI_LONG,
+	OPT_TUNE,
+	OPT_WITHIN,
+	OPT_GROUPS,
 	OPT_TEXT,
 	OPT_LENGTHS,
 	OPT_ATTN,
@@ -22,6 +26,7 @@ enum {
 
 static const struct cli_opt options[] = {
 	{OPT_MATRIX, "matrix", NULL, "measure every length and task"},
+	{OPT_TUNE, "tune", NULL, "find the cheapest attention, layer by layer: a profile"},
 	{'m', "model", "MODEL", "GGUF file of a language model (default: $DS_MODEL)"},
 	{OPT_TEXT, "text", "FILE", "a long text to read; may be repeated"},
 	{OPT_LENGTHS, "lengths", "A,B,...", "tokens of a document (default: 2K,4K,8K)"},
@@ -30,6 +35,8 @@ static const struct cli_opt options[] = {
 	{OPT_TEMPLATE, "template", "NAME", "chat template (default: as the model's file says)"},
 	{OPT_RAW, "raw", NULL, "no chat template around the document and the questions"},
 	{OPT_RUNS, "runs", "N", "read every document N times, the fastest counts (default: 1)"},
+	{OPT_WITHIN, "within", "X", "--tune: perplexity at most X % above dense (default: 1)"},
+	{OPT_GROUPS, "groups", "N", "--tune: groups of layers that differ (default: 4)"},
 	{OPT_PLOT, "plot", "FILE.svg", "draw the rows against the length, too"},
 	CLI_OPT_OUTPUT,
 	CLI_OPT_FORMAT,
@@ -89,6 +96,7 @@ static void set_lengths(struct bench *b, const char *list)
 	b->n_length = kept;
 }
 
+/* A policy, or "@" and a file of them. */
 static void set_way(struct bench *b, struct bench_way *way, const char *text, size_t n)
 {
 	struct ds_err err;
@@ -97,6 +105,8 @@ static void set_way(struct bench *b, struct bench_way *way, const char *text, si
 		cli_usage(&b->cli, "--attn: '%.40s...' is too long", text);
 	*way = (struct bench_way){.is_reference = way == b->way};
 	memcpy(way->name, text, n);
+	if (*way->name == '@')
+		return;
 	if (ds_attn_policy_parse(&way->policy, way->name, &err) != DS_OK)
 		cli_usage(&b->cli, "--attn: %s", err.message);
 	ds_attn_policy_text(&way->policy, way->name, sizeof way->name);
@@ -142,6 +152,15 @@ static void on_option(struct cli *cli, int key, const char *arg)
 	switch (key) {
 	case OPT_MATRIX:
 		b->matrix = true;
+		break;
+	case OPT_TUNE:
+		b->tune = true;
+		break;
+	case OPT_WITHIN:
+		b->within = cli_real(cli, arg, "--within", 0, 1000);
+		break;
+	case OPT_GROUPS:
+		b->groups = cli_num(cli, arg, "--groups", 1, DS_TUNE_GROUPS_MAX);
 		break;
 	case OPT_TEXT:
 		if (b->n_text == BENCH_TEXTS_MAX)
@@ -199,6 +218,20 @@ static void check_outputs(const struct bench *b)
 		cli_usage(&b->cli, "--plot: %s is the output already", b->plot);
 }
 
+/* What is to be tuned: one policy with a number, at one length, by perplexity and needles. */
+static void check_tuning(struct bench *b)
+{
+	struct cli *cli = &b->cli;
+
+	if (b->n_length != 1)
+		cli_usage(cli, "--tune needs one length: --lengths N");
+	if (b->n_way != 1 || b->way->name[0] == '@' || !bench_can_tune(&b->way->policy))
+		cli_usage(cli, "--tune needs one of mass, auto, stream and topk: --attn POLICY");
+	if (b->plot || cli->format != CLI_TEXT)
+		cli_usage(cli, "--tune writes a profile, without --plot and --format");
+	b->tasks = 1u << DS_BENCH_PERPLEXITY | 1u << DS_BENCH_NEEDLE;
+}
+
 static void check_options(struct bench *b)
 {
 	struct cli *cli = &b->cli;
@@ -208,8 +241,9 @@ static void check_options(struct bench *b)
 	if (cli->n_operand)
 		cli_usage(cli, "unexpected operand '%s'; texts are given with --text",
 			  cli->operand[0]);
-	if (!b->matrix)
-		cli_usage(cli, "nothing to do: --matrix expected");
+	if (b->matrix == b->tune)
+		cli_usage(cli, b->tune ? "--matrix and --tune exclude each other"
+				       : "nothing to do: --matrix or --tune expected");
 	if (!cli->model)
 		cli_usage(cli, "no language model: -m FILE expected");
 	if (b->n_text == 0)
@@ -218,6 +252,8 @@ static void check_options(struct bench *b)
 		cli_usage(cli, "--format: text or jsonl");
 	if (cli->format == CLI_AUTO)
 		cli->format = CLI_TEXT;
+	if (b->tune)
+		check_tuning(b);
 	check_outputs(b);
 }
 
@@ -236,13 +272,33 @@ static void on_progress(void *user, uint64_t done, uint64_t all)
 static enum ds_status open_reader(struct bench *b, struct ds_reader *reader, size_t length,
 				  const struct bench_way *way, struct ds_err *err)
 {
-	struct ds_reader_options o = {
-		.context = (uint32_t)length, .raw = b->raw, .chat = b->chat, .attn = &way->policy};
+	const struct ds_attn_profile *profile = &way->profile;
+	struct ds_reader_options o = {.context = (uint32_t)length,
+				      .raw = b->raw,
+				      .chat = b->chat,
+				      .attn = profile->policy ? profile->policy : &way->policy,
+				      .n_attn = profile->n_layer};
 	enum ds_status st = ds_reader_open(reader, b->model, b->pool, &o, err);
 
 	if (st != DS_OK && !err->path[0])
 		ds_err_set_path(err, b->cli.model);
 	return st;
+}
+
+/* Profiles of --attn; they are for one model. */
+static enum ds_status read_profiles(struct bench *b, struct ds_err *err)
+{
+	uint32_t n_layer = ds_model_layers(b->model);
+	uint64_t id = ds_model_id(b->model);
+
+	for (size_t i = 0; i < b->n_way; i++) {
+		struct bench_way *way = &b->way[i];
+
+		if (way->name[0] == '@')
+			DS_TRY(ds_attn_profile_read(&way->profile, way->name + 1, id, n_layer,
+						    err));
+	}
+	return DS_OK;
 }
 
 /* Every document before the first is read: what is too short is told at once. */
@@ -269,6 +325,8 @@ static enum ds_status prepare(struct bench *b, struct ds_err *err)
 	cli_stat_real(&b->cli, "load_ms", 1e3 * (cli_seconds() - start));
 	cli_stat_u64(&b->cli, "threads", ds_pool_threads(b->pool));
 	cli_stat_text(&b->cli, "cpu", ds_model_kernels(b->model));
+	if (ds_model_is_lm(b->model))
+		DS_TRY(read_profiles(b, err));
 	DS_TRY(open_reader(b, &reader, b->length[b->n_length - 1], b->way, err));
 	cli_note(&b->cli, "model %s, template %s, kernels %s, %u threads",
 		 ds_model_describe(b->model), ds_chat_name(&reader.chat),
@@ -335,6 +393,10 @@ static enum ds_status run(struct bench *b, struct ds_err *err)
 {
 	DS_TRY(prepare(b, err));
 	DS_TRY(ds_out_open(&b->out, b->cli.output, err));
+	if (b->tune) {
+		DS_TRY(bench_tune(b, err));
+		return ds_out_commit(&b->out, err);
+	}
 	DS_TRY(bench_put_head(b, err));
 	for (size_t i = 0; i < b->n_length; i++)
 		DS_TRY(measure_length(b, i, err));
@@ -363,6 +425,8 @@ static void close_all(struct bench *b)
 		for (size_t k = 0; k < b->n_length; k++)
 			ds_bench_doc_fini(&b->text[i].doc[k]);
 	}
+	for (size_t i = 0; i < b->n_way; i++)
+		ds_attn_profile_fini(&b->way[i].profile);
 	free(b->row);
 	ds_pool_free(b->pool);
 	ds_model_close(b->model);
@@ -384,6 +448,8 @@ int main(int argc, char **argv)
 				 .out.slot = -1,
 				 .length = {2048, 4096, 8192},
 				 .n_length = 3,
+				 .within = 1,
+				 .groups = 4,
 				 .tasks = (1u << DS_BENCH_TASKS) - 1};
 	struct ds_err err;
 	char note[40];

@@ -6,7 +6,7 @@ $ ds-bench --version
 >~ ds-bench \(ds\) .*
 >~ kernels: (ref|avx2|avx512|vnni)
 $ ds-bench -m m/llama-long.gguf --text text
-! ds-bench: nothing to do: --matrix expected
+! ds-bench: nothing to do: --matrix or --tune expected
 ! Try 'ds-bench --help'.
 ? 2
 $ ds-bench --matrix -m m/llama-long.gguf
@@ -74,6 +74,26 @@ $ ds-bench --matrix -m m/llama-long.gguf --text text --attn dense,exact,dense
 ? 2
 $ ds-bench --matrix -m m/llama-long.gguf --text text --attn dense,
 !~ ds-bench: --attn: '' is no attention policy: .*
+! Try 'ds-bench --help'.
+? 2
+
+A profile, found and read
+$ ds-bench --tune -m m/llama-long.gguf --text text --lengths 1500 --attn stream --within 30 --groups 2 -o p.profile && sed 's/^model .*/model ID/;s/stream:.*/POLICY/;s/dense$/POLICY/;s/layers [0-9]*-[0-9]*/layers A-B/;/^#/d' p.profile | uniq
+> ds-profile 1
+> model ID
+> length 1500
+> layers A-B POLICY
+$ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --attn dense,@p.profile --tasks perplexity --format jsonl | grep -o '"attention":"@p.profile"'
+> "attention":"@p.profile"
+$ sed 's/^model ...../model 00000/' p.profile >q.profile; ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --attn @q.profile
+!~ ds-bench: q.profile: the profile is for the model 00000[0-9a-f]{11}, this one is [0-9a-f]{16}
+? 1
+$ ds-bench --tune -m m/llama-long.gguf --text text --lengths 1500 --attn lsh
+! ds-bench: --tune needs one of mass, auto, stream and topk: --attn POLICY
+! Try 'ds-bench --help'.
+? 2
+$ ds-bench --tune -m m/llama-long.gguf --text text --attn mass
+! ds-bench: --tune needs one length: --lengths N
 ! Try 'ds-bench --help'.
 ? 2
 
