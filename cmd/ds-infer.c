@@ -199,6 +199,9 @@ static void on_attn(struct infer *cmd, const char *arg)
 {
 	struct ds_err err;
 
+	cmd->profile_path = *arg == '@' ? arg + 1 : NULL;
+	if (*arg == '@')
+		return;
 	if (ds_attn_policy_parse(&cmd->attn, arg, &err) != DS_OK)
 		cli_usage(&cmd->cli, "--attn: %s", err.message);
 	cmd->reading.attn = &cmd->attn;
@@ -387,6 +390,13 @@ static enum ds_status open_model(struct infer *cmd, struct ds_err *err)
 		DS_TRY(ds_model_lora_add(cmd->model, cmd->lora[i].path, cmd->lora[i].scale, err));
 	if (cmd->pooling != DS_POOL_OTHER)
 		DS_TRY(ds_model_set_pooling(cmd->model, cmd->pooling, err));
+	if (cmd->profile_path && ds_model_is_lm(cmd->model)) {
+		DS_TRY(ds_attn_profile_read(&cmd->profile, cmd->profile_path,
+					    ds_model_id(cmd->model), ds_model_layers(cmd->model),
+					    err));
+		cmd->reading.attn = cmd->profile.policy;
+		cmd->reading.n_attn = cmd->profile.n_layer;
+	}
 	cli_stat_real(&cmd->cli, "load_ms", 1e3 * (cli_seconds() - start));
 	DS_TRY(ds_pool_new(&cmd->pool, cmd->cli.jobs, err));
 	if (cmd->memory && ds_pool_threads(cmd->pool) > INFER_MEMORY_THREADS) {
@@ -404,6 +414,7 @@ static enum ds_status open_model(struct infer *cmd, struct ds_err *err)
 static void close_all(struct infer *cmd)
 {
 	cli_stat_u64(&cmd->cli, "input_bytes", cmd->input_bytes);
+	ds_attn_profile_fini(&cmd->profile);
 	ds_out_abort(&cmd->out);
 	ds_frame_writer_fini(&cmd->writer);
 	ds_pool_free(cmd->pool);

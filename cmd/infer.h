@@ -4,6 +4,7 @@
 #ifndef INFER_H
 #define INFER_H
 
+#include "attn/profile.h"
 #include "cli.h"
 #include "frame/frame.h"
 #include "model/lm.h"
@@ -51,6 +52,8 @@ struct infer {
 	const char *prompt, *document, *system;
 	struct ds_reader_options reading;
 	struct ds_attn_policy attn;	       /* of reading, when given */
+	const char *profile_path;	       /* of --attn @FILE, or NULL */
+	struct ds_attn_profile profile;	       /* then: what it holds */
 	struct ds_carry carry;		       /* of reading, when given */
 	struct ds_generate_options generation; /* n_max 0: not given */
 	struct ds_part stop[INFER_STOPS_MAX];

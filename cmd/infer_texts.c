@@ -382,7 +382,7 @@ void infer_reader_stats(struct infer *cmd, const struct ds_reader *reader)
 	cli_stat_u64(&cmd->cli, "ahead_tokens", reader->ahead_tokens);
 	cli_stat_real(&cmd->cli, "prompt_seconds", reader->prompt_seconds);
 	ds_attn_policy_text(&cmd->attn, policy, sizeof policy);
-	cli_stat_text(&cmd->cli, "attn", policy);
+	cli_stat_text(&cmd->cli, "attn", cmd->profile_path ? cmd->profile_path : policy);
 	ds_session_stats(reader->session, &stats);
 	if (stats.pairs)
 		cli_stat_real(&cmd->cli, "density",

@@ -85,6 +85,11 @@ $ ds-bench --tune -m m/llama-long.gguf --text text --lengths 1500 --attn stream 
 > layers A-B POLICY
 $ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --attn dense,@p.profile --tasks perplexity --format jsonl | grep -o '"attention":"@p.profile"'
 > "attention":"@p.profile"
+$ ds-infer -t score -m m/llama-long.gguf --attn @p.profile --stats=stats text >out && grep -o '"attn":"[a-z.]*"' stats
+> "attn":"p.profile"
+$ ds-infer -t score -m m/llama-long.gguf --attn @nothing text
+! ds-infer: nothing: cannot open: No such file or directory
+? 1
 $ sed 's/^model ...../model 00000/' p.profile >q.profile; ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --attn @q.profile
 !~ ds-bench: q.profile: the profile is for the model 00000[0-9a-f]{11}, this one is [0-9a-f]{16}
 ? 1
