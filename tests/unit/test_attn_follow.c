@@ -306,6 +306,23 @@ START_TEST(test_best)
 }
 END_TEST
 
+/* With keys that are all alike, what is left out weighs as much as what is kept. */
+START_TEST(test_correction)
+{
+	static float want[TOKENS * WIDTH], got[TOKENS * WIDTH];
+
+	make(0, 11);
+	for (size_t i = 1; i < TOKENS; i++)
+		memcpy(k[i], k[0], sizeof k[i]);
+	attend("dense", best(), 1, 256, want);
+	attend("vsa:0.1,0.3", best(), 1, 256, got);
+	for (size_t i = 0; i < TOKENS * WIDTH; i++)
+		if (fabsf(got[i] - want[i]) > 0.01f)
+			ck_abort_msg("token %zu: %g, not %g", i / WIDTH, (double)got[i],
+				     (double)want[i]);
+}
+END_TEST
+
 START_TEST(test_pairs)
 {
 	static float out[TOKENS * WIDTH];
@@ -371,6 +388,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_truncation, 0, N_POLICY);
 	tcase_add_loop_test(tc, test_definitions, 0, (int)(sizeof sights / sizeof *sights));
 	tcase_add_test(tc, test_best);
+	tcase_add_test(tc, test_correction);
 	tcase_add_test(tc, test_pairs);
 	tcase_add_loop_test(tc, test_allocation_failures, 0, N_POLICY);
 	suite_add_tcase(suite, tc);
