@@ -84,12 +84,13 @@ static bool new_row_memory(struct ds_attn *attn, struct ds_follow_desk *d)
 		d->coarse = ds_kern_floats(&attn->mem, rows);
 		d->mass = ds_kern_floats(&attn->mem, n * DS_FOLLOW_ROWS);
 		d->sum = ds_arena_alloc(&attn->mem, dim_v, 2 * sizeof *d->sum);
-		if (!d->coarse || !d->mass || !d->sum)
+		d->left = ds_kern_floats(&attn->mem, DS_FOLLOW_ROWS * dim_v);
+		if (!d->coarse || !d->mass || !d->sum || !d->left)
 			return false;
 	}
 	d->work = ds_arena_alloc(&attn->mem, n, DS_ATTN8_BLOCK * sizeof *d->work);
 	d->tokens = ds_arena_alloc(&attn->mem, n, sizeof *d->tokens);
-	d->vector = ds_kern_floats(&attn->mem, 2 * dim_k + dim_v);
+	d->vector = ds_kern_floats(&attn->mem, 2 * dim_k);
 	return d->score && d->work && d->tokens && d->vector;
 }
 

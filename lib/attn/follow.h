@@ -23,7 +23,8 @@ struct ds_follow_desk {
 	uint64_t *work;	       /* [blocks][16] */
 	uint16_t *tokens;      /* [blocks] of a row */
 	float *mass;	       /* [blocks][16] */
-	float *vector;	       /* [2 dim_k + dim_v] */
+	float *vector;	       /* [2 dim_k] */
+	float *left;	       /* [16][dim_v] mean values of what rows leave out */
 	double *sum;	       /* [2][dim_v] */
 };
 

@@ -152,31 +152,39 @@ static void mean_left(const struct rows *rows, size_t n_left, float *value)
 		value[d] = (float)(left[d] / (double)n_left);
 }
 
-/* What a row leaves out counts as its mean value, with the mass that its scores tell. */
-static void correct(const struct rows *rows, size_t row, size_t n_left)
+/* What rows leave out, n_left of each, counts as its mean value, with the mass that its scores
+ * tell. */
+static void correct(const struct rows *rows, const size_t n_left[DS_FOLLOW_ROWS])
 {
 	const struct ds_attn *attn = rows->attn;
 	struct ds_follow_desk *d = rows->desk;
-	size_t dim = attn->shape.dim_v, at = rows->first + row;
+	size_t dim = attn->shape.dim_v;
 	const struct ds_attn_parts *total = &attn->scratch[rows->thread].total;
-	const struct ds_attn_part into = {total->max + at, total->sum + at * DS_KERN_LANES,
-					  total->value + at * dim};
-	float *value = d->vector + 2 * attn->shape.dim_k, sum[DS_KERN_LANES] = {0};
-	float max[DS_FOLLOW_ROWS] = {0};
-	const struct ds_attn8_rows one = {.n = DS_FOLLOW_ROWS, .ld = DS_FOLLOW_ROWS, .max = max};
-	double units = 0;
+	float max[DS_FOLLOW_ROWS];
+	const struct ds_attn8_rows all = {.n = DS_FOLLOW_ROWS, .ld = DS_FOLLOW_ROWS, .max = max};
 
-	max[row] = -FLT_MAX;
+	for (size_t r = 0; r < DS_FOLLOW_ROWS; r++)
+		max[r] = -FLT_MAX;
 	for (size_t t = 0; t < rows->n_block * DS_ATTN8_BLOCK; t++)
-		max[row] = fmaxf(max[row], d->coarse[t * DS_FOLLOW_ROWS + row]);
-	attn->kern->attn8->mass(&one, d->coarse, rows->n_block, d->mass);
-	for (size_t b = 0; b < rows->n_block; b++)
-		units += (double)d->mass[b * DS_FOLLOW_ROWS + row];
-	sum[0] = (float)(units * 0x1p-20);
-	mean_left(rows, n_left, value);
-	for (size_t i = 0; i < dim; i++)
-		value[i] *= sum[0];
-	attn->kern->attn_join(&into, &(struct ds_attn_part){&max[row], sum, value}, dim);
+		for (size_t r = 0; r < DS_FOLLOW_ROWS; r++)
+			max[r] = fmaxf(max[r], d->coarse[t * DS_FOLLOW_ROWS + r]);
+	attn->kern->attn8->mass(&all, d->coarse, rows->n_block, d->mass);
+	for (size_t r = 0; r < rows->tile.rows; r++) {
+		size_t at = rows->first + r;
+		const struct ds_attn_part into = {total->max + at, total->sum + at * DS_KERN_LANES,
+						  total->value + at * dim};
+		float *value = d->left + r * dim, sum[DS_KERN_LANES] = {0};
+		double units = 0;
+
+		if (!n_left[r])
+			continue;
+		for (size_t b = 0; b < rows->n_block; b++)
+			units += (double)d->mass[b * DS_FOLLOW_ROWS + r];
+		sum[0] = (float)(units * 0x1p-20);
+		for (size_t i = 0; i < dim; i++)
+			value[i] *= sum[0];
+		attn->kern->attn_join(&into, &(struct ds_attn_part){&max[r], sum, value}, dim);
+	}
 }
 
 /* The sum of all values before the page. */
@@ -199,7 +207,7 @@ static void do_rows(const struct rows *rows)
 {
 	const struct ds_attn *attn = rows->attn;
 	struct ds_follow_desk *d = rows->desk;
-	size_t n_token = rows->n_block * DS_ATTN8_BLOCK;
+	size_t n_token = rows->n_block * DS_ATTN8_BLOCK, n_left[DS_FOLLOW_ROWS];
 	uint64_t seen = 0;
 
 	if (attn->policy.kind != DS_ATTN_LSH)
@@ -213,10 +221,13 @@ static void do_rows(const struct rows *rows)
 		struct ds_block_list list = list_of(rows);
 
 		attend(rows, r, &list);
-		if (attn->policy.kind == DS_ATTN_VSA && kept < n_token)
-			correct(rows, r, n_token - kept);
+		n_left[r] = n_token - kept;
+		if (attn->policy.kind == DS_ATTN_VSA && n_left[r])
+			mean_left(rows, n_left[r], d->left + r * attn->shape.dim_v);
 		seen += kept;
 	}
+	if (attn->policy.kind == DS_ATTN_VSA)
+		correct(rows, n_left);
 	ds_follow_count(attn, seen, 0);
 }
 
