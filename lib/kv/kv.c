@@ -357,7 +357,7 @@ static void turn_rounded(const struct ds_page8 *page, size_t token, const struct
 		x[d] = (float)key[d / 4 * 4 * DS_ATTN8_BLOCK + d % 4] * page->k_scale[token];
 	ds_rope_apply(move->rope, kern, table, x, 1, dim);
 	for (size_t d = 0; d < dim; d++)
-		max = fmaxf(max, fabsf(x[d]));
+		max = fabsf(x[d]) > max ? fabsf(x[d]) : max;
 	factor = max < 0x1p-100f ? 0 : 127 / max;
 	for (size_t d = 0; d < dim; d++) {
 		int32_t a = (int32_t)rintf(x[d] * factor);
