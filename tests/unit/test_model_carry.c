@@ -227,15 +227,22 @@ static const char *const names[] = {"llama-freqs", "llama-mix", "qwen2-yarn", "g
 
 static const struct ds_carry carry = {.window = 100, .chosen = 64};
 
+static const char *const policies[] = {"dense",	       "exact",	    "mass:0.5",
+				       "auto:0.8",     "window:80", "topk:70",
+				       "stream:64,80", "vsa",	    "lsh"};
+#define N_POLICY (sizeof policies / sizeof *policies)
+
 static struct ds_session *new_session(const struct ds_model *model, struct ds_pool *pool,
-				      bool exact)
+				      size_t attention)
 {
-	const struct ds_attn_policy policy = {.kind = DS_ATTN_EXACT};
+	struct ds_attn_policy policy;
 	struct ds_session_options o = {
-		.context = 350, .batch = 100, .attn = exact ? &policy : NULL, .carry = &carry};
+		.context = 350, .batch = 100, .attn = &policy, .carry = &carry};
 	struct ds_session *s;
 	struct ds_err err;
 
+	ck_assert_int_eq(ds_attn_policy_parse(&policy, policies[attention], &err), DS_OK);
+	policy.break_even = 0;
 	ck_assert_msg(ds_session_new(&s, model, pool, &o, &err) == DS_OK, "%s", err.message);
 	ck_assert_uint_eq(ds_session_context(s), 320);
 	ck_assert(ds_session_carries(s));
@@ -267,7 +274,9 @@ START_TEST(test_same)
 		unsigned threads;
 		const char *cpu;
 	} runs[] = {{512, 1, NULL}, {1, 2, NULL}, {7, 3, NULL}, {64, 1, "ref"}, {700, 2, "avx2"}};
-	bool exact = _i % 2;
+	/* dense and exact with all models, the others with one each */
+	size_t both = 2 * N_NAME, i_name = (size_t)_i < both ? (size_t)_i / 2 : _i % N_NAME;
+	size_t attention = (size_t)_i < both ? (size_t)_i % 2 : (size_t)_i - both + 2;
 	float *want = NULL, *got = NULL;
 
 	for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
@@ -278,13 +287,13 @@ START_TEST(test_same)
 
 		if (runs[i].cpu)
 			setenv("DS_CPU", runs[i].cpu, 1);
-		model = open_model(names[_i / 2]);
+		model = open_model(names[i_name]);
 		unsetenv("DS_CPU");
 		bytes = ds_model_vocab(model) * sizeof(float);
 		want = want ? want : malloc(bytes);
 		got = got ? got : malloc(bytes);
 		ck_assert_int_eq(ds_pool_new(&pool, runs[i].threads, NULL), DS_OK);
-		s = new_session(model, pool, exact);
+		s = new_session(model, pool, attention);
 		read_in(s, N_TOKEN, runs[i].split, i ? got : want);
 		ck_assert_uint_eq(ds_session_tokens(s), N_TOKEN);
 		ck_assert_uint_eq(ds_session_rolls(s), 6); /* at 320, 384, ... 640 */
@@ -364,7 +373,7 @@ END_TEST
 START_TEST(test_memory)
 {
 	struct ds_model *model = open_model("llama-freqs");
-	struct ds_session *s = new_session(model, NULL, false);
+	struct ds_session *s = new_session(model, NULL, 0);
 	float logits[1024];
 	struct mallinfo2 before, after;
 	struct ds_err err;
@@ -425,7 +434,7 @@ int main(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, test_move, 0, 2 * N_ROPE);
 	tcase_add_loop_test(tc, test_recall, 0, 2);
-	tcase_add_loop_test(tc, test_same, 0, 2 * N_NAME);
+	tcase_add_loop_test(tc, test_same, 0, 2 * N_NAME + N_POLICY - 2);
 	tcase_add_loop_test(tc, test_truncate, 0, 2 * N_NAME);
 	tcase_add_test(tc, test_window);
 	tcase_add_test(tc, test_memory);
