@@ -18,6 +18,7 @@ enum {
 	OPT_RAW,
 	OPT_CONTEXT,
 	OPT_ATTN,
+	OPT_REQUIRE_MASS,
 	OPT_BEYOND,
 	OPT_TEMP,
 	OPT_TOP_K,
@@ -54,6 +55,7 @@ static const struct cli_opt options[] = {
 	{OPT_CONTEXT, "context", "TOKENS", "prompt and answer at most (default: the model's)"},
 	{OPT_SKIP_LAYERS, "skip-layers", "LIST", "leave out layers (3,7-9), or auto:N of them"},
 	{OPT_ATTN, "attn", "POLICY", "how tokens attend, see ds-attention(7) (default: dense)"},
+	{OPT_REQUIRE_MASS, "require-mass", "X", "exit 3 when attention keeps less of its mass"},
 	{OPT_BEYOND, "beyond", "HOW", "the context: refuse, or carry[:WINDOW[,CHOSEN]] (tokens)"},
 	{'n', "tokens", "N", "an answer has at most so many tokens (default: 512)"},
 	{OPT_TEMP, "temp", "T", "temperature; 0 takes the likeliest token (default: 0)"},
@@ -104,6 +106,7 @@ static const struct {
 	{OPT_SKIP_LAYERS, READING},
 	{CLI_MEMORY, READING},
 	{OPT_ATTN, READING},
+	{OPT_REQUIRE_MASS, READING},
 	{OPT_BEYOND, BIT(GENERATE) | BIT(SCORE)},
 	{'n', WRITING},
 	{OPT_TEMP, WRITING},
@@ -249,6 +252,9 @@ static void on_reading(struct infer *cmd, int key, const char *arg)
 		break;
 	case OPT_ATTN:
 		on_attn(cmd, arg);
+		break;
+	case OPT_REQUIRE_MASS:
+		cmd->require_mass = cli_real(&cmd->cli, arg, "--require-mass", 0, 1);
 		break;
 	case OPT_BEYOND:
 		on_beyond(cmd, arg);

@@ -54,6 +54,7 @@ struct infer {
 	struct ds_attn_policy attn;	       /* of reading, when given */
 	const char *profile_path;	       /* of --attn @FILE, or NULL */
 	struct ds_attn_profile profile;	       /* then: what it holds */
+	double require_mass;		       /* 0: none */
 	struct ds_carry carry;		       /* of reading, when given */
 	struct ds_generate_options generation; /* n_max 0: not given */
 	struct ds_part stop[INFER_STOPS_MAX];

@@ -371,6 +371,22 @@ enum ds_status infer_open_reader(struct infer *cmd, struct ds_reader *reader, st
 	return DS_OK;
 }
 
+/* What attention kept of its mass; and whether that is enough. */
+static void infer_audit(struct infer *cmd, const struct ds_session_stats *stats)
+{
+	if (stats->audited) {
+		cli_stat_u64(&cmd->cli, "audited", stats->audited);
+		cli_stat_real(&cmd->cli, "mass_mean", stats->mass_mean);
+		cli_stat_real(&cmd->cli, "mass_p5", stats->mass_p5);
+	}
+	if (stats->mass_mean >= cmd->require_mass)
+		return;
+	cli_warn(&cmd->cli, "attention kept %.4f of its mass in the mean, at least %g required",
+		 stats->mass_mean, cmd->require_mass);
+	if (cmd->cli.status == 0)
+		cmd->cli.status = 3;
+}
+
 void infer_reader_stats(struct infer *cmd, const struct ds_reader *reader)
 {
 	char policy[DS_ATTN_TEXT_BYTES];
@@ -385,8 +401,8 @@ void infer_reader_stats(struct infer *cmd, const struct ds_reader *reader)
 	cli_stat_text(&cmd->cli, "attn", cmd->profile_path ? cmd->profile_path : policy);
 	ds_session_stats(reader->session, &stats);
 	if (stats.pairs)
-		cli_stat_real(&cmd->cli, "density",
-			      (double)stats.pairs_seen / (double)stats.pairs);
+		cli_stat_real(&cmd->cli, "density", (double)stats.pairs_seen / (double)stats.pairs);
+	infer_audit(cmd, &stats);
 	if (cmd->reading.carry)
 		cli_stat_u64(&cmd->cli, "context_rolls", ds_session_rolls(reader->session));
 }

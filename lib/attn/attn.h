@@ -69,6 +69,18 @@ void ds_attn_run(struct ds_attn *attn, const struct ds_attn_call *call);
 /* Tokens from n on will be others than those of calls so far.  Returns the token that the next call
  * has to begin with: n, or the first of its page. */
 size_t ds_attn_truncate(struct ds_attn *attn, size_t n);
+/*
+ * What policies that choose by mass kept of it: the mass of the chosen keys and those of the own
+ * page, by that of all keys, for one of 256 queries of a head where keys were chosen.
+ */
+#define DS_AUDIT_STEPS 1000
+struct ds_attn_audit {
+	uint64_t rows[DS_AUDIT_STEPS + 1]; /* audited: those that kept i to i + 1 thousandths */
+	uint64_t mass;			   /* the sum of what they kept, times DS_AUDIT_ONE */
+};
+#define DS_AUDIT_ONE 0x1p30 /* sums of whole numbers are the same in any order */
+/* Add what was audited so far. */
+void ds_attn_audit(const struct ds_attn *attn, struct ds_attn_audit *audit);
 /* Pairs of queries and keys so far: those attended to, and all that lie before. */
 void ds_attn_pairs(const struct ds_attn *attn, uint64_t *seen_ret, uint64_t *causal_ret);
 

@@ -193,6 +193,12 @@ void ds_attn_pairs(const struct ds_attn *attn, uint64_t *seen_ret, uint64_t *cau
 	*causal_ret = atomic_load(&attn->pairs->causal);
 }
 
+void ds_attn_audit(const struct ds_attn *attn, struct ds_attn_audit *audit)
+{
+	if (attn->follow && attn->follow->mass)
+		ds_mass_audit(attn->follow->mass, audit);
+}
+
 const struct ds_attn_call *ds_follow_call(struct ds_attn *attn, const struct ds_attn_call *call)
 {
 	struct ds_attn_follower *f = attn->follow;

@@ -16,17 +16,17 @@
 
 #define PAGE_BLOCKS (DS_KV_PAGE / DS_ATTN8_BLOCK)
 
+#define AUDIT_EVERY 256
+
 /* What a thread works with. */
 struct desk {
-	float *q;		/* [64][dim_k] of samples, or of a group */
-	float *score;		/* see ds_rounded_masses() */
-	float *found, *max;	/* [blocks][64], [segments][64] */
-	float *mass;		/* [heads][samples of a page][blocks] */
-	double *own;		/* [heads][samples of a page] */
-	float *sum;		/* [blocks]: of the samples that count */
-	uint32_t *block, *edge; /* [blocks] */
-	uint32_t *bucket;	/* see struct ds_mass_choice */
-	double *bucket_sum;
+	float *q;		    /* [64][dim_k] of samples, or of a group */
+	float *score;		    /* see ds_rounded_masses() */
+	float *found, *max;	    /* [blocks][64], [segments][64] */
+	float *mass;		    /* [heads][samples of a page][blocks] */
+	double *own;		    /* [heads][samples of a page] */
+	float *sum;		    /* [blocks]: of the samples that count */
+	uint32_t *block, *edge;	    /* [blocks] */
 	struct ds_attn_parts group; /* of a group */
 };
 
@@ -43,10 +43,20 @@ struct ds_attn_mass {
 	struct kept *kept;	  /* [layers][2] */
 	uint8_t *turn;		  /* [layers]: which of the two is valid */
 	const struct kept *load, *save;
+	/* of audited queries: how many kept so much of their mass; their sum */
+	atomic_ullong audited[DS_AUDIT_STEPS + 1], audited_mass;
 };
 
-static const struct ds_mass_rule default_rule = {
-	.stride = 4, .samples = 4, .sinks = 64, .local = 64};
+static struct ds_mass_rule rule_of(const struct ds_attn_policy *policy)
+{
+	struct ds_mass_rule rule = {.stride = (uint32_t)policy->param[1],
+				    .samples = (uint32_t)policy->param[2],
+				    .sinks = 64,
+				    .local = 64};
+
+	*(policy->kind == DS_ATTN_MASS ? &rule.share : &rule.mass) = policy->param[0];
+	return rule;
+}
 
 /* 2^x for x <= 0, in a written order. */
 static double power(double x)
@@ -95,21 +105,18 @@ static size_t some_row(const struct ds_attn_mass *m, const struct some *s, size_
 	return (some_sample(s, i) * m->rule.stride - at) * t->n_head + some_head(s, i);
 }
 
-/* Mass that was found of one row becomes shares of 1. */
-static void normalise(const struct ds_attn *attn, const struct ds_attn_scratch *scratch,
-		      const struct some *s, size_t i, struct desk *d)
+/* Mass that was found of a row, the i-th of rows padded to ld, becomes shares of 1 into to; returns
+ * its own page's, part being what it found there. */
+static double shares_of(const struct desk *d, size_t i, size_t ld, const struct ds_attn_part *part,
+			size_t n_block, float *to)
 {
-	const struct ds_attn_mass *m = attn->follow->mass;
-	size_t n_block = (s->tile->call->pos + s->tile->query) / DS_KV_PAGE * PAGE_BLOCKS;
-	size_t row = some_row(m, s, i), ld = ds_kern_pad(s->n);
-	float *to = mass_at(m, d, some_head(s, i), some_sample(s, i));
-	double max = (double)scratch->part.max[row], own = 0, total = 0;
+	double max = (double)*part->max, own = 0, total = 0;
 
 	for (size_t b = 0; b < n_block; b += DS_ROUNDED_SEGMENT)
 		max = fmax(max, (double)d->max[b / DS_ROUNDED_SEGMENT * ld + i]);
 	for (size_t j = 0; j < DS_KERN_LANES; j++)
-		own += (double)scratch->part.sum[row * DS_KERN_LANES + j];
-	own *= power((double)scratch->part.max[row] - max) * 0x1p20;
+		own += (double)part->sum[j];
+	own *= power((double)*part->max - max) * 0x1p20;
 	for (size_t b = 0; b < n_block; b += DS_ROUNDED_SEGMENT) {
 		double factor = power((double)d->max[b / DS_ROUNDED_SEGMENT * ld + i] - max);
 		size_t end = ds_attn_smaller(b + DS_ROUNDED_SEGMENT, n_block);
@@ -122,12 +129,25 @@ static void normalise(const struct ds_attn *attn, const struct ds_attn_scratch *
 		}
 	}
 	total += own;
-	d->own[some_head(s, i) * m->n_sample + some_sample(s, i)] = own / total;
 	for (size_t b = 0; b < n_block; b++) {
 		float x = (float)((double)to[b] / total);
 
 		to[b] = x > 0 ? x : 0; /* not a number: nor are the states */
 	}
+	return own / total;
+}
+
+static struct ds_attn_part own_part(const struct ds_attn *attn, unsigned thread, size_t row)
+{
+	const struct ds_attn_parts *p = &attn->scratch[thread].part;
+
+	return (struct ds_attn_part){p->max + row, p->sum + row * DS_KERN_LANES,
+				     p->value + row * attn->shape.dim_v};
+}
+
+static size_t blocks_before(const struct ds_attn_tile *t)
+{
+	return (t->call->pos + t->query) / DS_KV_PAGE * PAGE_BLOCKS;
 }
 
 /* Up to 64 samples: their mass. */
@@ -144,8 +164,13 @@ static void take_some(const struct ds_attn *attn, const struct some *s, unsigned
 	rows.rows = s->n;
 	ds_rounded_masses(attn, &rows, thread, d->q,
 			  &(struct ds_rounded_found){d->score, d->found, d->max});
-	for (size_t i = 0; i < s->n; i++)
-		normalise(attn, scratch, s, i, d);
+	for (size_t i = 0; i < s->n; i++) {
+		struct ds_attn_part own = own_part(attn, thread, some_row(m, s, i));
+		size_t h = some_head(s, i), k = some_sample(s, i);
+
+		d->own[h * m->n_sample + k] = shares_of(
+			d, i, ds_kern_pad(s->n), &own, blocks_before(s->tile), mass_at(m, d, h, k));
+	}
 }
 
 /* All samples of a tile. */
@@ -168,7 +193,7 @@ static void keep(const struct ds_attn *attn, const struct ds_attn_tile *t, struc
 {
 	const struct ds_attn_mass *m = attn->follow->mass;
 	size_t n = m->rule.samples, last = (end + m->rule.stride - 1) / m->rule.stride;
-	size_t bytes = (t->call->pos + t->query) / DS_KV_PAGE * PAGE_BLOCKS * sizeof(float);
+	size_t bytes = blocks_before(t) * sizeof(float);
 
 	for (size_t h = 0; h < t->n_head; h++)
 		for (size_t k = last > n ? last - n : 0; k < last; k++) {
@@ -190,20 +215,55 @@ static struct ds_block_list choose(const struct ds_attn *attn, const struct ds_a
 	struct ds_mass_choice c = {.rule = &m->rule,
 				   .mass = d->sum,
 				   .n_sample = sample + 1 - first,
-				   .n_block = (t->call->pos + t->query) / DS_KV_PAGE * PAGE_BLOCKS,
-				   .bucket = d->bucket,
-				   .sum = d->bucket_sum,
+				   .n_block = blocks_before(t),
+				   .newest = mass_at(m, d, head, sample),
+				   .newest_own = d->own[head * m->n_sample + sample],
 				   .edge = d->edge};
 
 	memcpy(d->sum, mass_at(m, d, head, first), c.n_block * sizeof *d->sum);
-	for (size_t k = first; k <= sample; k++) {
+	for (size_t k = first + 1; k <= sample; k++) {
 		const float *mass = mass_at(m, d, head, k);
 
-		c.own += d->own[head * m->n_sample + k];
-		for (size_t b = 0; k > first && b < c.n_block; b++)
+		for (size_t b = 0; b < c.n_block; b++)
 			d->sum[b] += mass[b];
 	}
 	return (struct ds_block_list){.n = ds_mass_choose(&c, d->block), .block = d->block};
+}
+
+/* The row of the tile that query i of a group is. */
+static size_t group_row(const struct ds_attn_tile *t, const struct ds_attn_tile *group, size_t i)
+{
+	return (group->query - t->query + i) * t->n_head + group->head - t->head;
+}
+
+/* Of a query that is audited: the mass of its list and its own page. */
+static void audit(const struct ds_attn *attn, const struct ds_attn_tile *t,
+		  const struct ds_attn_tile *group, size_t i, const struct ds_block_list *list,
+		  unsigned thread)
+{
+	struct ds_attn_mass *m = attn->follow->mass;
+	struct desk *d = &m->desk[thread];
+	size_t row = group_row(t, group, i), dim = attn->shape.dim_k;
+	struct ds_attn_part part = own_part(attn, thread, row);
+	struct ds_attn_tile one = *group;
+	double kept;
+
+	one.query += i;
+	one.n = one.rows = 1;
+	ds_rounded_masses(attn, &one, thread, attn->scratch[thread].q + row * dim,
+			  &(struct ds_rounded_found){d->score, d->found, d->max});
+	kept = shares_of(d, 0, DS_KERN_LANES, &part, blocks_before(t), d->sum);
+	for (size_t j = 0; j < list->n; j++)
+		kept += (double)d->sum[list->block[j]];
+	kept = kept > 0 ? kept < 1 ? kept : 1 : 0;
+	atomic_fetch_add(&m->audited[(size_t)(kept * DS_AUDIT_STEPS)], 1);
+	atomic_fetch_add(&m->audited_mass, (uint64_t)(kept * DS_AUDIT_ONE + 0.5));
+}
+
+/* One of 256 queries of a head. */
+static bool is_audited(const struct ds_attn_call *call, size_t head, size_t query)
+{
+	return (call->pos + query + head * 37 + call->layer * 101) % AUDIT_EVERY == 3;
 }
 
 /* A group of one head attends to its list and its own page, which is in the thread's part. */
@@ -215,16 +275,12 @@ static void attend(const struct ds_attn *attn, const struct ds_attn_tile *t,
 	struct desk *d = &attn->follow->mass->desk[thread];
 	size_t dim_k = attn->shape.dim_k, dim_v = attn->shape.dim_v;
 
-	for (size_t i = 0; i < group->n; i++) {
-		size_t row = (group->query - t->query + i) * t->n_head + group->head - t->head;
-
-		memcpy(d->q + i * dim_k, s->q + row * dim_k, dim_k * sizeof *d->q);
-	}
+	for (size_t i = 0; i < group->n; i++)
+		memcpy(d->q + i * dim_k, s->q + group_row(t, group, i) * dim_k,
+		       dim_k * sizeof *d->q);
 	ds_rounded_attend(attn, group, list, thread, d->q, &d->group);
 	for (size_t i = 0; i < group->n; i++) {
-		size_t row = (group->query - t->query + i) * t->n_head + group->head - t->head;
-		struct ds_attn_part own = {s->part.max + row, s->part.sum + row * DS_KERN_LANES,
-					   s->part.value + row * dim_v};
+		struct ds_attn_part own = own_part(attn, thread, group_row(t, group, i));
 		struct ds_attn_part part = {d->group.max + i, d->group.sum + i * DS_KERN_LANES,
 					    d->group.value + i * dim_v};
 
@@ -252,8 +308,11 @@ static void attend_head(const struct ds_attn *attn, const struct ds_attn_tile *t
 		group.n = ds_attn_smaller(stride - (at + i) % stride, t->n - i);
 		group.rows = group.n;
 		attend(attn, t, &group, &list, thread);
-		for (size_t j = 0; j < group.n; j++)
+		for (size_t j = 0; j < group.n; j++) {
 			seen += list.n * DS_ATTN8_BLOCK + at + i + j + 1;
+			if (is_audited(t->call, group.head, group.query + j))
+				audit(attn, t, &group, j, &list, thread);
+		}
 	}
 	ds_follow_count(attn, seen, 0);
 }
@@ -304,11 +363,8 @@ static bool new_desk(struct ds_attn *attn, const struct ds_attn_mass *m, struct 
 	d->sum = ds_kern_floats(mem, m->n_block);
 	d->block = ds_arena_alloc(mem, m->n_block, sizeof *d->block);
 	d->edge = ds_arena_alloc(mem, m->n_block, sizeof *d->edge);
-	d->bucket = ds_arena_alloc(mem, DS_MASS_BUCKETS, sizeof *d->bucket);
-	d->bucket_sum = ds_arena_alloc(mem, DS_MASS_BUCKETS, sizeof *d->bucket_sum);
 	return d->q && d->score && d->found && d->max && d->mass && d->own && d->sum && d->block &&
-	       d->edge && d->bucket && d->bucket_sum &&
-	       ds_attn_new_parts(attn, &d->group, m->rule.stride);
+	       d->edge && ds_attn_new_parts(attn, &d->group, m->rule.stride);
 }
 
 static bool new_kept(struct ds_attn *attn, const struct ds_attn_mass *m, struct kept *kept)
@@ -347,15 +403,19 @@ enum ds_status ds_attn_mass_new(struct ds_attn_mass **mass_ret, struct ds_attn *
 
 	if (!m)
 		return ds_fail_nomem(err, sizeof *m);
-	*m = (struct ds_attn_mass){.rule = default_rule};
-	if (policy->kind == DS_ATTN_MASS)
-		m->rule.share = policy->param[0];
-	else
-		m->rule.mass = policy->param[0];
-	m->n_sample = DS_KV_PAGE / m->rule.stride;
+	memset(m, 0, sizeof *m);
+	m->rule = rule_of(policy);
+	m->n_sample = (DS_KV_PAGE + m->rule.stride - 1) / m->rule.stride;
 	m->n_block = ((size_t)attn->shape.n_context / DS_KV_PAGE + 1) * PAGE_BLOCKS;
 	if (!new_memory(attn, m))
 		return ds_fail_nomem(err, ds_attn_bytes(attn));
 	*mass_ret = m;
 	return DS_OK;
+}
+
+void ds_mass_audit(const struct ds_attn_mass *m, struct ds_attn_audit *audit)
+{
+	for (size_t i = 0; i <= DS_AUDIT_STEPS; i++)
+		audit->rows[i] += atomic_load(&m->audited[i]);
+	audit->mass += atomic_load(&m->audited_mass);
 }

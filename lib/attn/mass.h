@@ -18,24 +18,27 @@
 #include "attn/tile.h"
 
 struct ds_mass_rule {
-	uint32_t stride;       /* a divisor of 64 up to 8 */
+	uint32_t stride;       /* 1 .. DS_MASS_STRIDE_MAX */
 	uint32_t samples;      /* the last so many of the page count */
 	uint32_t sinks, local; /* tokens that are always seen; multiples of 16 */
 	double share;	       /* of the blocks before the page, or 0: */
-	double mass;	       /* of the samples that count, together */
+	double mass;	       /* what a sample keeps at least */
 };
+#define DS_MASS_STRIDE_MAX 8
+
+/* How often auto takes more blocks, each time those with half as much mass too, before it takes
+ * all. */
+#define DS_MASS_TIGHTENED 8
 
 /* Mass of the blocks before a page, to choose from. */
 struct ds_mass_choice {
 	const struct ds_mass_rule *rule;
-	float *mass; /* [n_block] of n_sample samples, each 1 with its own page's */
-	double own;  /* their own pages' */
+	float *mass; /* [n_block] the sum of n_sample samples, each 1 with its own page's */
 	size_t n_sample, n_block;
-	uint32_t *bucket; /* [DS_MASS_BUCKETS] scratch */
-	double *sum;	  /* [DS_MASS_BUCKETS] scratch */
-	uint32_t *edge;	  /* [n_block] scratch */
+	const float *newest; /* [n_block]: of the newest sample */
+	double newest_own;   /* its own page's */
+	uint32_t *edge;	     /* [n_block] scratch */
 };
-#define DS_MASS_BUCKETS 4096
 
 /* The chosen blocks, ascending, into block [n_block]; returns how many. */
 size_t ds_mass_choose(const struct ds_mass_choice *choice, uint32_t *block);
@@ -46,5 +49,6 @@ enum ds_status ds_attn_mass_new(struct ds_attn_mass **mass_ret, struct ds_attn *
 /* Before the tiles of a call, then whole tiles; queries are in the thread's scratch. */
 void ds_mass_call(struct ds_attn *attn);
 void ds_mass_tile(const struct ds_attn *attn, const struct ds_attn_tile *t, unsigned thread);
+void ds_mass_audit(const struct ds_attn_mass *mass, struct ds_attn_audit *audit);
 
 #endif

@@ -20,6 +20,7 @@ struct param {
 struct form {
 	const char *name;
 	struct param param[DS_ATTN_PARAMS]; /* up to the first without a name */
+	uint32_t break_even;
 };
 
 #define COUNT(name, least, most, otherwise)                                                        \
@@ -32,6 +33,8 @@ struct form {
 	}
 /* Tokens of a window or of a choice: no context is longer. */
 #define TOKENS_MAX 16777216
+/* Below it, choosing costs what it saves. */
+#define BREAK_EVEN 4096
 
 static const struct form forms[DS_ATTN_KINDS] = {
 	[DS_ATTN_DENSE] = {"dense", {{0}}},
@@ -46,8 +49,12 @@ static const struct form forms[DS_ATTN_KINDS] = {
 	[DS_ATTN_TOPK] = {"topk", {COUNT("K", 1, TOKENS_MAX, 1024)}},
 	[DS_ATTN_VSA] = {"vsa", {SHARE("COARSE", 200000), SHARE("FINE", 500000)}},
 	[DS_ATTN_LSH] = {"lsh", {COUNT("ROUNDS", 1, 32, 4), COUNT("BITS", 1, 16, 8)}},
-	[DS_ATTN_MASS] = {"mass", {SHARE("SHARE", 200000)}},
-	[DS_ATTN_AUTO] = {"auto", {SHARE("MASS", 950000)}},
+	[DS_ATTN_MASS] = {"mass",
+			  {SHARE("SHARE", 200000), COUNT("P", 1, 8, 4), COUNT("S", 1, 64, 4)},
+			  BREAK_EVEN},
+	[DS_ATTN_AUTO] = {"auto",
+			  {SHARE("MASS", 500000), COUNT("P", 1, 8, 4), COUNT("S", 1, 64, 4)},
+			  BREAK_EVEN},
 };
 
 static const char *const shapes[DS_ATTN_PARAMS + 1] = {"no numbers", "one number", "two numbers",
@@ -170,6 +177,7 @@ enum ds_status ds_attn_policy_parse(struct ds_attn_policy *policy_ret, const cha
 			       text, expected);
 	}
 	policy.kind = (enum ds_attn_kind)(form - forms);
+	policy.break_even = form->break_even;
 	for (size_t i = 0; i < params_of(form); i++)
 		policy.param[i] = (double)form->param[i].otherwise / ONE;
 	if (text[len])

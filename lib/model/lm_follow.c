@@ -123,8 +123,27 @@ size_t ds_lm_attn_truncate(struct ds_session *s, size_t n)
 	return kept;
 }
 
+/* The mean, and what all but 5 of 100 kept. */
+static void tell_audit(const struct ds_attn_audit *audit, struct ds_session_stats *stats)
+{
+	uint64_t below = 0;
+	size_t p5 = 0;
+
+	stats->mass_mean = stats->mass_p5 = 1;
+	for (size_t i = 0; i <= DS_AUDIT_STEPS; i++)
+		stats->audited += audit->rows[i];
+	if (!stats->audited)
+		return;
+	while ((below += audit->rows[p5]) <= stats->audited / 20)
+		p5++;
+	stats->mass_mean = (double)audit->mass / DS_AUDIT_ONE / (double)stats->audited;
+	stats->mass_p5 = (double)p5 / DS_AUDIT_STEPS;
+}
+
 void ds_session_stats(const struct ds_session *s, struct ds_session_stats *stats)
 {
+	struct ds_attn_audit audit = {{0}, 0};
+
 	*stats = (struct ds_session_stats){0};
 	for (size_t i = 0; i < s->n_attn; i++) {
 		uint64_t seen, causal;
@@ -132,5 +151,7 @@ void ds_session_stats(const struct ds_session *s, struct ds_session_stats *stats
 		ds_attn_pairs(s->attn[i], &seen, &causal);
 		stats->pairs_seen += seen;
 		stats->pairs += causal;
+		ds_attn_audit(s->attn[i], &audit);
 	}
+	tell_audit(&audit, stats);
 }

@@ -24,8 +24,8 @@ static const struct good {
 	{"topk:16777216", "topk:16777216", DS_ATTN_TOPK, {16777216}},
 	{"vsa:0.000001,0.999999", "vsa:0.000001,0.999999", DS_ATTN_VSA, {0.000001, 0.999999}},
 	{"lsh", "lsh:4,8", DS_ATTN_LSH, {4, 8}},
-	{"mass:0.25", "mass:0.25", DS_ATTN_MASS, {0.25}},
-	{"auto:0.950", "auto:0.95", DS_ATTN_AUTO, {0.95}},
+	{"mass:0.25", "mass:0.25,4,4", DS_ATTN_MASS, {0.25, 4, 4}},
+	{"auto:0.950,1", "auto:0.95,1,4", DS_ATTN_AUTO, {0.95, 1, 4}},
 };
 
 static const struct bad {
@@ -33,7 +33,7 @@ static const struct bad {
 } bad[] = {
 	{"", "'' is no attention policy: dense, exact, window:W, stream:SINKS,W, keys:W,N, "
 	     "hybrid:W,SHARE, hybrid-sum:W,SHARE, topk:K, vsa:COARSE,FINE, lsh:ROUNDS,BITS, "
-	     "mass:SHARE, auto:MASS"},
+	     "mass:SHARE,P,S, auto:MASS,P,S"},
 	{"dense:1", "dense takes no numbers, not '1' too"},
 	{"dense:", "dense takes no numbers, not '' too"},
 	{"window:", "window: W is a whole number from 1 to 16777216, not ''"},
