@@ -228,6 +228,14 @@ $ ds-infer -t score --attn sparse -m m/llama-q8_0.gguf
 !~ ds-infer: --attn: 'sparse' is no attention policy: dense, exact, window:W, .*
 ! Try 'ds-infer --help'.
 ? 2
+$ ds-infer --require-mass 1.5 -m m/llama-q8_0.gguf
+! ds-infer: --require-mass: '1.5' is not a number from 0 to 1
+! Try 'ds-infer --help'.
+? 2
+$ seq 1500 | ds-infer -t score --attn mass:0.05 --require-mass 1 --format text -o mass.txt -m m/llama-long.gguf
+!~ ds-infer: attention kept 0\.\d+ of its mass in the mean, at least 1 required
+? 3
+$ seq 1500 | ds-infer -t score --attn auto:1 --require-mass 0.9 --format text -o mass.txt -m m/llama-long.gguf
 $ ds-infer -t embed --attn exact -m m/llama-q8_0.gguf
 ! ds-infer: --attn is not for -t embed
 ! Try 'ds-infer --help'.

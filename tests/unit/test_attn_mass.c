@@ -24,8 +24,8 @@ struct setup {
 };
 
 static const struct setup setups[] = {
-	{6, 2, "mass:0.3", 0},	 {6, 2, "auto:0.9", 0},	 {7, 1, "mass:0.2", 256},
-	{3, 3, "auto:0.7", 500}, {18, 1, "auto:0.5", 0},
+	{6, 2, "mass:0.3", 0},	 {6, 2, "auto:0.9,1,3", 0},  {7, 1, "mass:0.2", 256},
+	{3, 3, "auto:0.7", 500}, {18, 1, "auto:0.5,3,2", 0},
 };
 #define N_SETUP ((int)(sizeof setups / sizeof *setups))
 
@@ -219,73 +219,128 @@ static int by_rank(const void *a, const void *b)
 	return x < y ? -1 : 1;
 }
 
-/* Sort all, take them until the goal is reached. */
-static void choose_plainly(const struct ds_mass_choice *c, bool taken[BLOCKS])
+static double kept_by(const struct ds_mass_choice *c, const bool taken[BLOCKS])
 {
-	const struct ds_mass_rule *r = c->rule;
-	size_t want = (size_t)ceil(r->share * (double)c->n_block - 1e-6), n = 0;
-	uint32_t order[BLOCKS];
-	double mass = c->own;
+	double kept = c->newest_own;
 
-	memset(taken, 0, BLOCKS);
+	for (size_t b = 0; b < c->n_block; b++)
+		kept += taken[b] ? (double)c->newest[b] : 0;
+	return kept;
+}
+
+static bool is_forced(const struct ds_mass_choice *c, size_t b)
+{
+	return b < c->rule->sinks / 16 || b + c->rule->local / 16 >= c->n_block;
+}
+
+/* Those forced, and all that have enough; enough is halved until the newest sample keeps enough. */
+static void choose_enough(const struct ds_mass_choice *c, bool taken[BLOCKS])
+{
+	double least = (1 - c->rule->mass) * (double)c->n_sample / (double)c->n_block;
+
+	for (int i = 0; i <= DS_MASS_TIGHTENED; i++, least /= 2) {
+		for (size_t b = 0; b < c->n_block; b++)
+			taken[b] = is_forced(c, b) || c->mass[b] >= (float)least ||
+				   i == DS_MASS_TIGHTENED;
+		if (kept_by(c, taken) >= c->rule->mass)
+			return;
+	}
+}
+
+/* Sort all, take them until there are enough. */
+static void choose_share(const struct ds_mass_choice *c, bool taken[BLOCKS])
+{
+	size_t want = (size_t)ceil(c->rule->share * (double)c->n_block - 1e-6), n = 0;
+	uint32_t order[BLOCKS];
+
 	for (size_t b = 0; b < c->n_block; b++) {
 		order[b] = (uint32_t)b;
-		taken[b] = b < r->sinks / 16 || b + r->local / 16 >= c->n_block;
+		taken[b] = is_forced(c, b);
 		n += taken[b];
-		mass += taken[b] ? (double)c->mass[b] : 0;
 	}
 	ranked = c->mass;
 	qsort(order, c->n_block, sizeof *order, by_rank);
-	for (size_t i = 0; i < c->n_block; i++) {
-		if (r->share > 0 ? n >= want : mass >= r->mass * (double)c->n_sample)
-			return;
-		if (taken[order[i]])
-			continue;
+	for (size_t i = 0; i < c->n_block && n < want; i++) {
+		n += !taken[order[i]];
 		taken[order[i]] = true;
-		n++;
-		mass += (double)c->mass[order[i]];
 	}
 }
 
 START_TEST(test_choice)
 {
-	static uint32_t bucket[DS_MASS_BUCKETS], edge[BLOCKS], block[BLOCKS];
-	static double sum[DS_MASS_BUCKETS];
-	static float mass[BLOCKS];
+	static uint32_t edge[BLOCKS], block[BLOCKS];
+	static float mass[BLOCKS], newest[BLOCKS];
 
 	seed = (uint64_t)_i + 3;
 	for (int round = 0; round < 300; round++) {
-		struct ds_mass_rule rule = {.stride = 4, .samples = 4, .sinks = 64, .local = 128};
+		struct ds_mass_rule rule = {.sinks = 64, .local = 128};
 		struct ds_mass_choice c = {.rule = &rule,
 					   .mass = mass,
+					   .newest = newest,
 					   .n_sample = 1 + (size_t)round % 4,
 					   .n_block = 4 + (size_t)(round * 7 % (BLOCKS - 4)),
-					   .bucket = bucket,
-					   .sum = sum,
 					   .edge = edge};
-		double total = 0, goal = (double)(round % 21) / 20;
+		double total = 0, part = (double)(round % 21) / 20;
 		bool taken[BLOCKS];
 		size_t n, count = 0;
 
 		for (size_t b = 0; b < c.n_block; b++) {
-			/* in units of 2^-20, so that sums are exact; many equal, many none */
-			mass[b] = round % 3 ? rintf(fabsf(real()) * 0x1p10f) : (float)(b % 3);
-			if (round % 5 == 0)
-				mass[b] *= mass[b];
-			total += (double)mass[b];
+			/* many equal, many none */
+			newest[b] = round % 3 ? rintf(fabsf(real()) * 0x1p10f) : (float)(b % 3);
+			newest[b] *= round % 5 ? 1 : newest[b];
+			total += (double)newest[b];
 		}
-		c.own = 7;
+		for (size_t b = 0; b < c.n_block; b++) {
+			newest[b] /= (float)total * 1.05f;
+			mass[b] = newest[b] * (float)c.n_sample;
+			if (round % 7 == 0)
+				mass[b] = newest[c.n_block - 1 - b] * (float)c.n_sample;
+		}
+		c.newest_own = 0.05;
 		if (round % 2)
-			rule.share = goal > 0 ? goal : 1e-6;
+			rule.share = part > 0 ? part : 1e-6;
 		else
-			rule.mass = goal * (total + 7) / (double)c.n_sample;
+			rule.mass = part;
 		n = ds_mass_choose(&c, block);
-		choose_plainly(&c, taken);
+		(round % 2 ? choose_share : choose_enough)(&c, taken);
 		for (size_t b = 0; b < c.n_block; b++)
 			if (taken[b])
 				ck_assert_uint_eq(block[count++], b);
 		ck_assert_uint_eq(count, n);
 	}
+}
+END_TEST
+
+/* The same queries are audited, however they come; what is dense keeps all. */
+START_TEST(test_audit)
+{
+	const struct setup *s = &setups[_i];
+	struct ds_attn_audit a = {{0}, 0}, b = {{0}, 0};
+	float *out = malloc(bytes_of(s));
+	struct reader r = open_reader(s, best(), 3, s->policy);
+	uint64_t rows = 0;
+
+	make(s);
+	read_tokens(&r, 0, TOKENS, 400, out);
+	ds_attn_audit(r.attn, &a);
+	close_reader(&r);
+	r = open_reader(s, best(), 1, s->policy);
+	read_tokens(&r, 0, TOKENS, 23, out);
+	ds_attn_audit(r.attn, &b);
+	close_reader(&r);
+	ck_assert_mem_eq(&a, &b, sizeof a);
+	for (size_t i = 0; i <= DS_AUDIT_STEPS; i++)
+		rows += a.rows[i];
+	ck_assert_uint_gt(rows, s->n_head);
+	ck_assert_uint_le(rows, 4 * s->n_head);
+	ck_assert(a.mass > 0 && a.mass < (uint64_t)DS_AUDIT_ONE * rows);
+	memset(&a, 0, sizeof a);
+	r = open_reader(s, best(), 1, "mass:1");
+	read_tokens(&r, 0, TOKENS, 400, out);
+	ds_attn_audit(r.attn, &a);
+	close_reader(&r);
+	ck_assert_uint_ge(a.rows[DS_AUDIT_STEPS] + a.rows[DS_AUDIT_STEPS - 1], rows);
+	free(out);
 }
 END_TEST
 
@@ -322,6 +377,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_choice, 0, 5);
 	tcase_add_loop_test(tc, test_invariance, 0, N_SETUP);
 	tcase_add_loop_test(tc, test_truncation, 0, N_SETUP);
+	tcase_add_loop_test(tc, test_audit, 0, N_SETUP);
 	tcase_add_loop_test(tc, test_all, 0, N_SETUP);
 	tcase_add_test(tc, test_out_of_memory);
 	suite_add_tcase(suite, tc);

@@ -9,7 +9,7 @@
 static const struct good {
 	const char *text, *full;
 	enum ds_attn_kind kind;
-	double param[2];
+	double param[3];
 } good[] = {
 	{"dense", "dense", DS_ATTN_DENSE, {0}},
 	{"exact", "exact", DS_ATTN_EXACT, {0}},
