@@ -232,6 +232,7 @@ $ ds-infer --require-mass 1.5 -m m/llama-q8_0.gguf
 ! ds-infer: --require-mass: '1.5' is not a number from 0 to 1
 ! Try 'ds-infer --help'.
 ? 2
+$ python3 $TOP/scripts/gen-model --lm m llama-long
 $ seq 1500 | ds-infer -t score --attn mass:0.05 --require-mass 1 --format text -o mass.txt -m m/llama-long.gguf
 !~ ds-infer: attention kept 0\.\d+ of its mass in the mean, at least 1 required
 ? 3
