@@ -316,13 +316,15 @@ infer -t outline -n 24 --context 120 long >got 2>err && status=0 || status=$?
 ok "a context without room: exit 1" test "$status" = 1
 ok "one line" grep -Eqx 'ds-infer: a context of 120 tokens leaves [0-9]+ for a text, at least 64 expected' err
 
-# memory
+# memory (AddressSanitizer keeps freed blocks and shadows all of it: the peak is its own)
 L=m/qwen2-mix.gguf
+peak='d["peak_rss_bytes"] < d["memory_bytes"] and d["context"] >= 64'
+if ldd "$(command -v ds-infer)" | grep libasan >ldd; then peak='d["context"] >= 64'; fi
 for size in 26M 30M 40M; do
 	for task in score "generate -n 8 -p what" "outline -n 8"; do
 		# shellcheck disable=SC2086
 		infer -t $task --memory $size --stats=stats mixed >got.1 2>err || true
-		ok "$task in $size: the peak stays below" test "$(json 'd["peak_rss_bytes"] < d["memory_bytes"] and d["context"] >= 64' <stats)" = True
+		ok "$task in $size: the peak stays below" test "$(json "$peak" <stats)" = True
 		# shellcheck disable=SC2086
 		infer -j 7 -t $task --memory $size mixed >got.2 2>err || true
 		ok "and seven threads give the same" cmp got.1 got.2
