@@ -26,18 +26,13 @@ struct ds_mass_rule {
 };
 #define DS_MASS_STRIDE_MAX 8
 
-/* How often auto takes more blocks, each time those with half as much mass too, before it takes
- * all. */
-#define DS_MASS_TIGHTENED 8
-
-/* Mass of the blocks before a page, to choose from. */
+/* Mass of the blocks before a page, to choose a share of them from. */
 struct ds_mass_choice {
-	const struct ds_mass_rule *rule;
-	float *mass; /* [n_block] the sum of n_sample samples, each 1 with its own page's */
-	size_t n_sample, n_block;
-	const float *newest; /* [n_block]: of the newest sample */
-	double newest_own;   /* its own page's */
-	uint32_t *edge;	     /* [n_block] scratch */
+	double share;
+	float *mass;	   /* [n_block] */
+	size_t n_block;	   /* those before begin and from end on are chosen */
+	size_t begin, end; /* whatever their mass */
+	uint32_t *edge;	   /* [n_block] scratch */
 };
 
 /* The chosen blocks, ascending, into block [n_block]; returns how many. */

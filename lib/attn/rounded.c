@@ -94,8 +94,8 @@ static struct segment segment_of(const struct ds_block_list *list, size_t index)
 	return (struct segment){list, begin, ds_attn_smaller(list->n - begin, SEGMENT_BLOCKS)};
 }
 
-static void list_block(const struct ds_attn *attn, const struct ds_attn_tile *t, uint32_t index,
-		       struct ds_attn8_block *b)
+void ds_rounded_block(const struct ds_attn *attn, const struct ds_attn_tile *t, uint32_t index,
+		      struct ds_attn8_block *b)
 {
 	size_t i = index % PAGE_BLOCKS * DS_ATTN8_BLOCK;
 	struct ds_page8 p =
@@ -118,7 +118,7 @@ static void list_blocks(const struct ds_attn *attn, const struct ds_attn_tile *t
 	float *mean = d->mean;
 
 	for (size_t i = 0; i < seg->n; i++) {
-		list_block(attn, t, index[i], &d->block[i]);
+		ds_rounded_block(attn, t, index[i], &d->block[i]);
 		if (seg->list->tokens)
 			d->block[i].tokens = seg->list->tokens[seg->begin + i];
 		if (i && index[i] / PAGE_BLOCKS != index[i - 1] / PAGE_BLOCKS)
@@ -127,29 +127,39 @@ static void list_blocks(const struct ds_attn *attn, const struct ds_attn_tile *t
 	}
 }
 
+/* Means of pages that follow each other lie together up to a multiple of MEAN_PAGES. */
+void ds_rounded_means(const struct ds_attn *attn, const struct ds_attn_tile *t, size_t first,
+		      size_t n, const struct ds_attn8_rows *rows, float *mean)
+{
+	struct ds_gemm g = {.n = rows->ld,
+			    .k = attn->shape.dim_k,
+			    .lda = attn->shape.dim_k,
+			    .panel = rows->q_float,
+			    .c = mean,
+			    .ldc = DS_ATTN8_ROWS};
+
+	for (size_t end = first + n; first < end; first += g.m, g.c += g.m * g.ldc) {
+		g.a = ds_kv_k_mean(t->call->kv, t->call->layer, t->kv_head, first);
+		g.m = ds_attn_smaller(MEAN_PAGES - first % MEAN_PAGES, end - first);
+		attn->kern->gemm(&g);
+	}
+}
+
 /* Scores of the pages' mean keys, for as many pages at a time as follow each other. */
 static void score_means(const struct ds_attn *attn, const struct ds_attn_tile *t,
 			const struct segment *seg, const struct ds_attn8_rows *rows, struct desk *d)
 {
 	const uint32_t *index = seg->list->block + seg->begin;
-	struct ds_gemm g = {.n = rows->ld,
-			    .k = attn->shape.dim_k,
-			    .lda = attn->shape.dim_k,
-			    .panel = rows->q_float,
-			    .c = d->mean,
-			    .ldc = DS_ATTN8_ROWS};
+	float *mean = d->mean;
 
 	for (size_t i = 0; i < seg->n;) {
 		size_t first = index[i] / PAGE_BLOCKS, page = first;
 
 		do
 			page = index[i++] / PAGE_BLOCKS;
-		while (i < seg->n && index[i] / PAGE_BLOCKS <= page + 1 &&
-		       index[i] / PAGE_BLOCKS / MEAN_PAGES == first / MEAN_PAGES);
-		g.a = ds_kv_k_mean(t->call->kv, t->call->layer, t->kv_head, first);
-		g.m = page - first + 1;
-		attn->kern->gemm(&g);
-		g.c += g.m * g.ldc;
+		while (i < seg->n && index[i] / PAGE_BLOCKS <= page + 1);
+		ds_rounded_means(attn, t, first, page - first + 1, rows, mean);
+		mean += (page - first + 1) * DS_ATTN8_ROWS;
 	}
 }
 
@@ -266,47 +276,6 @@ void ds_rounded_scores(const struct ds_attn *attn, const struct ds_attn_tile *t,
 			attn->kern->attn8->score(rows, &block, 1,
 						 to + b * DS_ATTN8_BLOCK * rows->ld, d->memory);
 		}
-	}
-}
-
-/* The greatest of n scores of each row [n][ld], and not less than -FLT_MAX / 2. */
-static void greatest(const float *score, size_t n, size_t ld, float *max)
-{
-	for (size_t row = 0; row < ld; row += DS_KERN_LANES) {
-		float m[DS_KERN_LANES];
-
-		for (size_t i = 0; i < DS_KERN_LANES; i++)
-			m[i] = -FLT_MAX / 2;
-		for (size_t t = 0; t < n; t++)
-			for (size_t i = 0; i < DS_KERN_LANES; i++) {
-				float x = score[t * ld + row + i];
-
-				m[i] = x > m[i] ? x : m[i];
-			}
-		memcpy(max + row, m, sizeof m);
-	}
-}
-
-void ds_rounded_masses(const struct ds_attn *attn, const struct ds_attn_tile *t, unsigned thread,
-		       const float *q, const struct ds_rounded_found *found)
-{
-	struct ds_block_list list = {.n = own_page(t) * PAGE_BLOCKS, .block = attn->rounded->all};
-	struct desk *d = &attn->rounded->desk[thread];
-	struct ds_attn8_rows *rows = &d->group->rows, now;
-
-	load_group(attn, t, q, 0, d->group);
-	now = *rows;
-	for (size_t i = 0; i < segments_of(&list); i++) {
-		struct segment seg = segment_of(&list, i);
-		size_t n = seg.n * DS_ATTN8_BLOCK;
-
-		now.max = found->max + i * rows->ld;
-		list_blocks(attn, t, &seg, d);
-		score_means(attn, t, &seg, rows, d);
-		attn->kern->attn8->score(rows, d->block, seg.n, found->score, d->memory);
-		greatest(found->score, n, rows->ld, now.max);
-		attn->kern->attn8->mass(&now, found->score, seg.n,
-					found->mass + seg.begin * rows->ld);
 	}
 }
 

@@ -14,6 +14,7 @@
 
 #include "attn/attn.h"
 #include "attn/policy.h"
+#include "kern/attn8.h"
 
 /* A struct ds_attn_part for each row: [rows], [rows][16], [rows][dim_v] */
 struct ds_attn_parts {
@@ -116,16 +117,13 @@ void ds_rounded_attend(const struct ds_attn *attn, const struct ds_attn_tile *t,
  * coarse, by 4-bit ones. */
 void ds_rounded_scores(const struct ds_attn *attn, const struct ds_attn_tile *t, unsigned thread,
 		       const float *q, bool coarse, float *out);
-/* What ds_rounded_masses() finds. */
-struct ds_rounded_found {
-	float *score; /* [512][rows]: scratch; rows padded to 16 */
-	float *mass;  /* [blocks][rows]: of each segment relative to its maximum, see attn8.h */
-	float *max;   /* [segments][rows] */
-};
 #define DS_ROUNDED_SEGMENT (DS_ATTN_SEGMENT / DS_ATTN8_BLOCK) /* blocks */
-/* The mass that up to 64 rows of a tile give to the blocks before their page. */
-void ds_rounded_masses(const struct ds_attn *attn, const struct ds_attn_tile *t, unsigned thread,
-		       const float *q, const struct ds_rounded_found *found);
+/* A block before the tile; its mean is left to the caller. */
+void ds_rounded_block(const struct ds_attn *attn, const struct ds_attn_tile *t, uint32_t index,
+		      struct ds_attn8_block *b);
+/* Scores of the mean keys of n pages from first on: mean [n][64]. */
+void ds_rounded_means(const struct ds_attn *attn, const struct ds_attn_tile *t, size_t first,
+		      size_t n, const struct ds_attn8_rows *rows, float *mean);
 /* 0, 1, 2, ...: all blocks of the context. */
 const uint32_t *ds_rounded_blocks(const struct ds_attn *attn);
 bool ds_rounded_new(struct ds_attn *attn, unsigned threads);

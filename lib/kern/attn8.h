@@ -102,6 +102,33 @@ struct ds_attn8_rows {
 	float *value;	      /* [dim_v][ld] */
 };
 
+/* The mass of blocks for some rows, relative to maxima of each unit of blocks. */
+struct ds_attn8_mass {
+	float *mass;   /* [blocks][stride]: sums of 2^(score - max) */
+	size_t stride; /* at least ld */
+	float *max;    /* [units][ld]: at least -FLT_MAX / 2 */
+};
+
+/*
+ * Which blocks some rows give their mass to.  Rows stand in the order they came in, step of them
+ * at a time, so that the row step places before is an earlier sample of the same head; what lies
+ * before mass is of rows before these (or zero).
+ */
+struct ds_attn8_pick {
+	size_t n, ld;	  /* rows; ld as in struct ds_attn8_rows */
+	size_t n_block;	  /* a multiple of 4 */
+	float *mass;	  /* [n_block][stride] */
+	size_t stride;
+	float *own_max;	  /* [ld] of keys beside the blocks: their maximum, */
+	float *own;	  /* [ld] and mass relative to it; then its share */
+	size_t samples, step;
+	size_t begin, end;  /* blocks to choose among; the others are kept */
+	const float *least; /* [ld] of the last samples together */
+	float keep;	    /* of the newest one: what has to be kept at least */
+	uint16_t *picked;   /* [n_block][ld / 16]: bit r: row r keeps the block */
+};
+#define DS_ATTN8_TIGHTENED 8
+
 struct ds_attn8_kern {
 	void (*seal)(const struct ds_page8_seal *s);
 	/* Rows from x [n][dim_k], stride floats apart, times factor: q, q_scale and q_float. */
@@ -113,6 +140,10 @@ struct ds_attn8_kern {
 	 */
 	void (*attend)(const struct ds_attn8_rows *rows, const struct ds_attn8_block *block,
 		       size_t n, void *scratch);
+	/* The same for up to 8 rows, values [n][dim_v]; ld is that of q alone, max and sum
+	 * have 16. */
+	void (*attend_few)(const struct ds_attn8_rows *rows, const struct ds_attn8_block *block,
+			   size_t n, void *scratch);
 	/*
 	 * Scores of the rows with the keys of n blocks: out [n][16][ld], as above, those not seen
 	 * -FLT_MAX.
@@ -125,6 +156,20 @@ struct ds_attn8_kern {
 	 * them and each row's max (at least -FLT_MAX / 2); scores above it count as equal to it.
 	 */
 	void (*mass)(const struct ds_attn8_rows *rows, const float *score, size_t n, float *out);
+	/*
+	 * Roughly the same for choosing: 2^x = 1 + r (0.7035 + 0.2422 r), times 2^n, x = n + r, at
+	 * least 2^-126, summed over even tokens and odd ones, and then both.
+	 */
+	void (*weigh)(const struct ds_attn8_rows *rows, const struct ds_attn8_block *block,
+		      size_t n, const struct ds_attn8_mass *to, void *scratch);
+	/* Mass becomes shares of what blocks and own have together, summed own first; nothing
+	 * where that is no number.  max as in struct ds_attn8_mass. */
+	void (*share)(const struct ds_attn8_pick *p, const float *max);
+	/*
+	 * Blocks of which the last samples have at least least together are kept.  Where the newest
+	 * keeps less than keep, least is halved, up to 7 times, and then all are kept.
+	 */
+	void (*pick)(const struct ds_attn8_pick *p);
 };
 
 /* Scores, weights and sums of a unit; room for the widest heads. */

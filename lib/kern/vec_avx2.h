@@ -84,6 +84,15 @@ static inline struct v16 v16_abs(struct v16 a)
 	return (struct v16){_mm256_andnot_ps(sign, a.a), _mm256_andnot_ps(sign, a.b)};
 }
 
+static inline unsigned v16_negative(struct v16 a)
+{
+	__m256 zero = _mm256_setzero_ps();
+	int lo = _mm256_movemask_ps(_mm256_cmp_ps(a.a, zero, _CMP_LT_OQ));
+	int hi = _mm256_movemask_ps(_mm256_cmp_ps(a.b, zero, _CMP_LT_OQ));
+
+	return (unsigned)lo | (unsigned)hi << 8;
+}
+
 static inline struct v16 v16_if_negative(struct v16 a, struct v16 b, struct v16 c)
 {
 	__m256 zero = _mm256_setzero_ps();

@@ -78,6 +78,11 @@ static inline struct v16 v16_abs(struct v16 a)
 	return (struct v16){_mm512_abs_ps(a.v)};
 }
 
+static inline unsigned v16_negative(struct v16 a)
+{
+	return _mm512_cmp_ps_mask(a.v, _mm512_setzero_ps(), _CMP_LT_OQ);
+}
+
 static inline struct v16 v16_if_negative(struct v16 a, struct v16 b, struct v16 c)
 {
 	__mmask16 negative = _mm512_cmp_ps_mask(a.v, _mm512_setzero_ps(), _CMP_LT_OQ);

@@ -95,6 +95,16 @@ static inline struct v16 v16_abs(struct v16 a)
 	V16_EACH(fabsf(a.f[i]));
 }
 
+/* bit i: lane i is < 0 */
+static inline unsigned v16_negative(struct v16 a)
+{
+	unsigned bits = 0;
+
+	for (unsigned i = 0; i < 16; i++)
+		bits |= (unsigned)(a.f[i] < 0) << i;
+	return bits;
+}
+
 /* a < 0 ? b : c */
 static inline struct v16 v16_if_negative(struct v16 a, struct v16 b, struct v16 c)
 {

@@ -189,7 +189,7 @@ START_TEST(test_truncation)
 }
 END_TEST
 
-/* All blocks are what dense attention reads. */
+/* All blocks are what dense attention reads, but for the rounding of weights. */
 START_TEST(test_all)
 {
 	const struct setup *s = &setups[_i];
@@ -198,7 +198,8 @@ START_TEST(test_all)
 	make(s);
 	want = read_all(s, best(), 1, 512, "dense");
 	got = read_all(s, best(), 2, 90, "mass:1");
-	ck_assert_mem_eq(got, want, bytes_of(s));
+	for (size_t i = 0; i < bytes_of(s) / sizeof *got; i++)
+		ck_assert_float_eq_tol(got[i], want[i], 2e-2f);
 	free(got);
 	got = read_all(s, best(), 2, 90, s->policy);
 	ck_assert_mem_ne(got, want, bytes_of(s));
@@ -219,38 +220,15 @@ static int by_rank(const void *a, const void *b)
 	return x < y ? -1 : 1;
 }
 
-static double kept_by(const struct ds_mass_choice *c, const bool taken[BLOCKS])
-{
-	double kept = c->newest_own;
-
-	for (size_t b = 0; b < c->n_block; b++)
-		kept += taken[b] ? (double)c->newest[b] : 0;
-	return kept;
-}
-
 static bool is_forced(const struct ds_mass_choice *c, size_t b)
 {
-	return b < c->rule->sinks / 16 || b + c->rule->local / 16 >= c->n_block;
-}
-
-/* Those forced, and all that have enough; enough is halved until the newest sample keeps enough. */
-static void choose_enough(const struct ds_mass_choice *c, bool taken[BLOCKS])
-{
-	double least = (1 - c->rule->mass) * (double)c->n_sample / (double)c->n_block;
-
-	for (int i = 0; i <= DS_MASS_TIGHTENED; i++, least /= 2) {
-		for (size_t b = 0; b < c->n_block; b++)
-			taken[b] = is_forced(c, b) || c->mass[b] >= (float)least ||
-				   i == DS_MASS_TIGHTENED;
-		if (kept_by(c, taken) >= c->rule->mass)
-			return;
-	}
+	return b < c->begin || b >= c->end;
 }
 
 /* Sort all, take them until there are enough. */
 static void choose_share(const struct ds_mass_choice *c, bool taken[BLOCKS])
 {
-	size_t want = (size_t)ceil(c->rule->share * (double)c->n_block - 1e-6), n = 0;
+	size_t want = (size_t)ceil(c->share * (double)c->n_block - 1e-6), n = 0;
 	uint32_t order[BLOCKS];
 
 	for (size_t b = 0; b < c->n_block; b++) {
@@ -269,40 +247,27 @@ static void choose_share(const struct ds_mass_choice *c, bool taken[BLOCKS])
 START_TEST(test_choice)
 {
 	static uint32_t edge[BLOCKS], block[BLOCKS];
-	static float mass[BLOCKS], newest[BLOCKS];
+	static float mass[BLOCKS];
 
 	seed = (uint64_t)_i + 3;
 	for (int round = 0; round < 300; round++) {
-		struct ds_mass_rule rule = {.sinks = 64, .local = 128};
-		struct ds_mass_choice c = {.rule = &rule,
+		size_t n_block = 4 + (size_t)(round * 7 % (BLOCKS - 4));
+		struct ds_mass_choice c = {.share = (double)(1 + round % 21) / 21,
 					   .mass = mass,
-					   .newest = newest,
-					   .n_sample = 1 + (size_t)round % 4,
-					   .n_block = 4 + (size_t)(round * 7 % (BLOCKS - 4)),
+					   .n_block = n_block,
+					   .end = n_block - (size_t)round % 5 % n_block,
 					   .edge = edge};
-		double total = 0, part = (double)(round % 21) / 20;
 		bool taken[BLOCKS];
 		size_t n, count = 0;
 
-		for (size_t b = 0; b < c.n_block; b++) {
+		c.begin = (size_t)round % 4 < c.end ? (size_t)round % 4 : c.end;
+		for (size_t b = 0; b < n_block; b++) {
 			/* many equal, many none */
-			newest[b] = round % 3 ? rintf(fabsf(real()) * 0x1p10f) : (float)(b % 3);
-			newest[b] *= round % 5 ? 1 : newest[b];
-			total += (double)newest[b];
+			mass[b] = round % 3 ? rintf(fabsf(real()) * 0x1p10f) : (float)(b % 3);
+			mass[b] *= round % 5 ? 1 : mass[b];
 		}
-		for (size_t b = 0; b < c.n_block; b++) {
-			newest[b] /= (float)total * 1.05f;
-			mass[b] = newest[b] * (float)c.n_sample;
-			if (round % 7 == 0)
-				mass[b] = newest[c.n_block - 1 - b] * (float)c.n_sample;
-		}
-		c.newest_own = 0.05;
-		if (round % 2)
-			rule.share = part > 0 ? part : 1e-6;
-		else
-			rule.mass = part;
 		n = ds_mass_choose(&c, block);
-		(round % 2 ? choose_share : choose_enough)(&c, taken);
+		choose_share(&c, taken);
 		for (size_t b = 0; b < c.n_block; b++)
 			if (taken[b])
 				ck_assert_uint_eq(block[count++], b);

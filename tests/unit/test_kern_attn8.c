@@ -270,6 +270,67 @@ START_TEST(test_same_bytes)
 }
 END_TEST
 
+/* A few of the rows with their values one after the other, and the mass of blocks. */
+START_TEST(test_few_and_mass)
+{
+	const struct ds_kern *kern = table(_i);
+	void *scratch = guarded(DS_ATTN8_SCRATCH);
+	size_t keep = n_mapped;
+
+	for (int round = 0; round < ROUNDS; round++) {
+		struct world w;
+		struct ds_attn8_rows few;
+		struct ds_attn8_mass mass[2];
+		size_t begin, stride;
+
+		new_world(&w, kern, PLAIN + draw(2), 256);
+		list_blocks(&w, 0);
+		w.rows.first = NULL;
+		start_rows(&w.rows);
+		ref()->attn8->attend(&w.rows, w.block, w.n_block, scratch);
+		few = w.rows;
+		begin = draw((uint32_t)w.n);
+		few.n = 1 + draw((uint32_t)(w.n - begin < 8 ? w.n - begin : 8));
+		few.q += begin * 4;
+		few.q_scale += begin;
+		few.max = guarded_floats(16);
+		few.sum = guarded_floats(16);
+		few.value = guarded_floats(few.n * w.dim_v);
+		for (size_t i = 0; i < 16; i++) {
+			few.max[i] = -FLT_MAX;
+			few.sum[i] = 0;
+		}
+		memset(few.value, 0, few.n * w.dim_v * sizeof *few.value);
+		for (size_t i = 0; i < w.n_block; i++)
+			w.block[i].mean += begin;
+		kern->attn8->attend_few(&few, w.block, w.n_block, scratch);
+		for (size_t i = 0; i < w.n_block; i++)
+			w.block[i].mean -= begin;
+		ck_assert_mem_eq(few.max, w.rows.max + begin, few.n * sizeof(float));
+		ck_assert_mem_eq(few.sum, w.rows.sum + begin, few.n * sizeof(float));
+		for (size_t i = 0; i < few.n * w.dim_v; i++)
+			ck_assert_mem_eq(few.value + i,
+					 w.rows.value + i % w.dim_v * w.ld + begin + i / w.dim_v,
+					 sizeof(float));
+		stride = w.ld + draw(40);
+		for (int i = 0; i < 2; i++) {
+			float *all = guarded_floats(w.n_block * stride);
+
+			mass[i] = (struct ds_attn8_mass){
+				all, stride, guarded_floats((w.n_block + 3) / 4 * w.ld)};
+			(i ? kern : ref())
+				->attn8->weigh(&w.rows, w.block, w.n_block, &mass[i], scratch);
+		}
+		for (size_t b = 0; b < w.n_block; b++)
+			ck_assert_mem_eq(mass[0].mass + b * stride, mass[1].mass + b * stride,
+					 w.n * sizeof(float));
+		compare_lanes(mass[0].max, mass[1].max, &w, (w.n_block + 3) / 4);
+		unmap_to(keep);
+	}
+	unmap_to(0);
+}
+END_TEST
+
 /* The same rows in calls of their own, a few or one at a time. */
 START_TEST(test_split_of_rows)
 {
@@ -416,6 +477,7 @@ START_TEST(test_near_double)
 	for (int round = 0; round < 8; round++) {
 		struct world w;
 		double square[2] = {0, 0};
+		struct ds_attn8_mass rough;
 		float *score, *mass;
 
 		new_world(&w, kern, EVEN, 128);
@@ -426,8 +488,11 @@ START_TEST(test_near_double)
 		kern->attn8->attend(&w.rows, w.block, w.n_block, scratch);
 		kern->attn8->score(&w.rows, w.block, w.n_block, score, scratch);
 		kern->attn8->mass(&w.rows, score, w.n_block, mass);
+		rough = (struct ds_attn8_mass){guarded_floats(w.n_block * w.ld), w.ld,
+					       guarded_floats(w.n_block * w.ld)};
+		kern->attn8->weigh(&w.rows, w.block, w.n_block, &rough, scratch);
 		for (size_t row = 0; row < w.n; row++) {
-			double e[PAGES * 64], sum = 0, all = 0, one[2];
+			double e[PAGES * 64], sum = 0, all = 0, about = 0, one[2];
 
 			for (uint32_t t = 0; t < PAGES * 64; t++) {
 				double s = exact_score(&w, row, t);
@@ -439,6 +504,11 @@ START_TEST(test_near_double)
 			for (size_t i = 0; i < w.n_block; i++)
 				all += ldexp((double)mass[i * w.ld + row], -20);
 			ck_assert(fabs(all / (double)w.rows.sum[row] - 1) < 1e-4);
+			for (size_t i = 0; i < w.n_block; i++)
+				about += (double)rough.mass[i * w.ld + row] *
+					 exp2((double)rough.max[i / 4 * w.ld + row] -
+					      (double)w.rows.max[row]);
+			ck_assert(fabs(about / (double)w.rows.sum[row] - 1) < 2.6e-3);
 			value_error(&w, row, e, one);
 			square[0] += one[0];
 			square[1] += one[1];
@@ -459,6 +529,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, test_same_bytes, 0, 4);
+	tcase_add_loop_test(tc, test_few_and_mass, 0, 4);
 	tcase_add_loop_test(tc, test_split_of_rows, 0, 4);
 	tcase_add_loop_test(tc, test_nothing_seen, 0, 4);
 	tcase_add_loop_test(tc, test_near_double, 0, 4);
