@@ -85,6 +85,7 @@ enum ds_status bench_plot(struct bench *b, struct ds_err *err);
 double bench_read_rate(const struct ds_bench_figures *f);   /* tokens a second */
 double bench_decode_rate(const struct ds_bench_figures *f); /* tokens a second */
 double bench_density(const struct ds_bench_figures *f);
+double bench_mass(const struct ds_bench_figures *f); /* the mean that was kept */
 double bench_per(double sum, double n);
 unsigned bench_digits(const unsigned n[DS_NEEDLE_DEPTHS]); /* of all depths */
 

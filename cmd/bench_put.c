@@ -29,6 +29,11 @@ double bench_density(const struct ds_bench_figures *f)
 	return bench_per((double)f->pairs_seen, (double)f->pairs);
 }
 
+double bench_mass(const struct ds_bench_figures *f)
+{
+	return bench_per(f->mass, (double)f->audited);
+}
+
 unsigned bench_digits(const unsigned n[DS_NEEDLE_DEPTHS])
 {
 	unsigned sum = 0;
@@ -105,6 +110,15 @@ static void put_density(const struct bench_row *r, char *cell)
 	snprintf(cell, CELL_BYTES, "%.3f", bench_density(&r->figures));
 }
 
+static void put_mass(const struct bench_row *r, char *cell)
+{
+	if (r->figures.audited)
+		snprintf(cell, CELL_BYTES, "%.3f %.3f", bench_mass(&r->figures),
+			 r->figures.mass_p5);
+	else
+		snprintf(cell, CELL_BYTES, "-");
+}
+
 static void put_seconds(const struct bench_row *r, char *cell)
 {
 	snprintf(cell, CELL_BYTES, "%.3f",
@@ -145,6 +159,7 @@ static const struct column {
 	{"facts", 6, DS_BENCH_EXTRACT, put_facts},
 	{"summary nats", 14, DS_BENCH_SUMMARISE, put_summary},
 	{"density", 7, -1, put_density},
+	{"mass mean p5", 12, -1, put_mass},
 	{"read s", 8, -1, put_seconds},
 	{"tokens/s", 8, -1, put_read_rate},
 	{"decode/s", 8, -1, put_decode_rate},
@@ -241,6 +256,11 @@ static enum ds_status json_cost(struct ds_buf *line, const struct ds_bench_figur
 {
 	DS_TRY(json_count(line, "prompt_tokens", f->tokens, err));
 	DS_TRY(json_real(line, "density", bench_density(f), err));
+	if (f->audited) {
+		DS_TRY(json_count(line, "audited", f->audited, err));
+		DS_TRY(json_real(line, "mass_mean", bench_mass(f), err));
+		DS_TRY(json_real(line, "mass_p5", f->mass_p5, err));
+	}
 	DS_TRY(json_real(line, "prompt_seconds", f->read_seconds, err));
 	DS_TRY(json_real(line, "prompt_cpu_seconds", f->read_cpu_seconds, err));
 	DS_TRY(json_real(line, "prompt_tokens_per_second", bench_read_rate(f), err));

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 static atomic_size_t fail_after = SIZE_MAX;
 
@@ -64,6 +67,13 @@ void *ds_alloc_large(size_t n, size_t size)
 	if (p)
 		(void)madvise(p, big, MADV_HUGEPAGE);
 	return p;
+}
+
+void ds_alloc_trim(void)
+{
+#ifdef __GLIBC__
+	(void)malloc_trim(0);
+#endif
 }
 
 enum ds_status ds_mul(size_t a, size_t b, size_t *product_ret, struct ds_err *err)

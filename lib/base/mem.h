@@ -22,6 +22,9 @@ void *ds_resize(void *old, size_t n, size_t size);
 /* The same for tables of megabytes that are read at random: in big pages where the system has them,
  * which saves most of the faults and address look-ups.  Released with free(). */
 void *ds_alloc_large(size_t n, size_t size);
+/* Give what was freed back to the system, where the C library knows how (glibc): it keeps megabytes
+ * otherwise. */
+void ds_alloc_trim(void);
 
 /* Tests only: let the (n+1)-th allocation from now on fail, once; SIZE_MAX never fails. */
 void ds_alloc_fail_after(size_t n);

@@ -137,6 +137,9 @@ static enum ds_status read_document(struct run *run, struct ds_err *err)
 	ds_session_stats(r->session, &stats);
 	run->figures->pairs = stats.pairs;
 	run->figures->pairs_seen = stats.pairs_seen;
+	run->figures->audited = stats.audited;
+	run->figures->mass = stats.mass_mean * (double)stats.audited;
+	run->figures->mass_p5 = stats.mass_p5;
 	return DS_OK;
 }
 
@@ -350,13 +353,15 @@ enum ds_status ds_bench_run(const struct ds_bench *bench, const struct ds_bench_
 			  .reference = reference,
 			  .is_reference = is_reference,
 			  .figures = figures};
-	bool peak = peak_reset();
 	enum ds_status st;
+	bool peak;
 
 	*figures = (struct ds_bench_figures){
 		.documents = 1, .session_bytes = ds_session_bytes(bench->reader->session)};
 	if (is_reference)
 		reference->n = reference->n_summary = 0;
+	ds_alloc_trim(); /* what earlier runs freed is no peak of this one */
+	peak = peak_reset();
 	st = measure(&run, err);
 	if (peak)
 		figures->peak_bytes = peak_bytes();
@@ -390,6 +395,10 @@ void ds_bench_add(struct ds_bench_figures *sum, const struct ds_bench_figures *m
 		sum->peak_bytes = more->peak_bytes;
 	sum->pairs += more->pairs;
 	sum->pairs_seen += more->pairs_seen;
+	if (more->audited && (!sum->audited || more->mass_p5 < sum->mass_p5))
+		sum->mass_p5 = more->mass_p5;
+	sum->audited += more->audited;
+	sum->mass += more->mass;
 	sum->scored += more->scored;
 	sum->nll += more->nll;
 	sum->change.n += more->change.n;

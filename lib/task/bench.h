@@ -12,8 +12,8 @@
  *	extract		greedy answers to whose each thing of the register is: a fact is found when
  *			the answer holds the name
  *	summarise	the reference writes a summary, greedily; the other ways tell how likely
- *each of its tokens is to them, and how many they would have written alike before the first that
- *differs
+ *			each of its tokens is to them, and how many they would have written alike
+ *			before the first that differs
  *
  * Costs: seconds of reading the document, without what the head of the model takes for perplexity;
  * seconds of a token at the end of it, read alone, with the choice of the next one.
@@ -51,6 +51,9 @@ struct ds_bench_figures {
 	double read_seconds, read_cpu_seconds, decode_seconds; /* cpu: of all threads */
 	uint64_t session_bytes, peak_bytes;		       /* the greatest; peak 0: not known */
 	uint64_t pairs, pairs_seen; /* of queries and keys, in reading the document once */
+	uint64_t audited;	    /* queries, of policies that choose by mass */
+	double mass;		    /* that those kept; sum */
+	double mass_p5;		    /* 95 % of them kept more; of several documents the least */
 	/* perplexity */
 	uint64_t scored;
 	double nll;

@@ -51,8 +51,8 @@ $ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 2K,1500 | cut -c 
 >~ \s*2048  dense +\d+\.\d+               -      ./9  +\d+/45 .*
 >~ dense: seconds grow as length to the power of -?\d\.\d\d
 $ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500 --tasks extract,summarise
->  length  attention          facts    summary nats  density    read s  tokens/s  decode/s   peak MB
->~ \s*1500  dense +\d/6 +(\d+)/\1 -\d+\.\d\d +[01]\.\d+ +\d+\.\d+ +\d+\.\d +\d+\.\d +[\d.]+
+>  length  attention          facts    summary nats  density  mass mean p5    read s  tokens/s  decode/s   peak MB
+>~ \s*1500  dense +\d/6 +(\d+)/\1 -\d+\.\d\d +[01]\.\d+ +- +\d+\.\d+ +\d+\.\d +\d+\.\d +[\d.]+
 $ ds-bench --matrix -m m/llama-long.gguf --text text --text other --lengths 1500 --tasks needle --format jsonl -o rows && sed 's/,"density.*//;s/"digit_logprob.*\(,"prompt\)/\1/' rows
 >~ \{"attention":"dense","text":"text","length":1500,"needles":9,"needles_found":\d,"digits":45,"digits_right":\d+,,"prompt_tokens":1500
 >~ \{"attention":"dense","text":"other","length":1500,"needles":9,"needles_found":\d,"digits":45,"digits_right":\d+,,"prompt_tokens":1500
