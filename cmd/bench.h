@@ -45,6 +45,7 @@ struct bench {
 	size_t n_text;
 	size_t length[BENCH_LENGTHS_MAX]; /* ascending */
 	size_t n_length;
+	size_t context; /* longer documents are read with carried state; 0: none */
 	struct bench_way way[BENCH_WAYS_MAX];
 	size_t n_way;
 	unsigned tasks, runs;

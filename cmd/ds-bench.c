@@ -16,6 +16,7 @@ enum {
 	OPT_GROUPS,
 	OPT_TEXT,
 	OPT_LENGTHS,
+	OPT_CONTEXT,
 	OPT_ATTN,
 	OPT_TASKS,
 	OPT_TEMPLATE,
@@ -30,6 +31,7 @@ static const struct cli_opt options[] = {
 	{'m', "model", "MODEL", "GGUF file of a language model (default: $DS_MODEL)"},
 	{OPT_TEXT, "text", "FILE", "a long text to read; may be repeated"},
 	{OPT_LENGTHS, "lengths", "A,B,...", "tokens of a document (default: 2K,4K,8K)"},
+	{OPT_CONTEXT, "context", "N", "carry state to read documents longer than N tokens"},
 	{OPT_ATTN, "attn", "A,B,...", "attention policies; the first is the reference"},
 	{OPT_TASKS, "tasks", "A,B,...", "of perplexity,needle,extract,summarise (default: all)"},
 	{OPT_TEMPLATE, "template", "NAME", "chat template (default: as the model's file says)"},
@@ -170,6 +172,9 @@ static void on_option(struct cli *cli, int key, const char *arg)
 	case OPT_LENGTHS:
 		set_lengths(b, arg);
 		break;
+	case OPT_CONTEXT:
+		b->context = cli_size(cli, arg, "--context", 1, UINT32_MAX);
+		break;
 	case OPT_ATTN:
 		set_ways(b, arg);
 		break;
@@ -273,7 +278,10 @@ static enum ds_status open_reader(struct bench *b, struct ds_reader *reader, siz
 				  const struct bench_way *way, struct ds_err *err)
 {
 	const struct ds_attn_profile *profile = &way->profile;
-	struct ds_reader_options o = {.context = (uint32_t)length,
+	static const struct ds_carry carry = {.chosen = DS_CARRY_DEFAULT};
+	bool carries = b->context && b->context < length;
+	struct ds_reader_options o = {.context = (uint32_t)(carries ? b->context : length),
+				      .carry = carries ? &carry : NULL,
 				      .raw = b->raw,
 				      .chat = b->chat,
 				      .attn = profile->policy ? profile->policy : &way->policy,

@@ -109,6 +109,7 @@ static enum ds_status read_document(struct run *run, struct ds_err *err)
 	size_t first = has(run, DS_BENCH_PERPLEXITY) ? doc->n / 2 : doc->n - 1;
 	struct ds_session_stats stats;
 
+	DS_TRY(ds_grow(&r->held, &r->cap_held, doc->n, sizeof *r->held, err));
 	ds_reader_truncate(r, 0);
 	for (size_t pos = 0; pos < doc->n; pos += pass) {
 		size_t from = first > pos ? first : pos, end;
@@ -171,7 +172,7 @@ static enum ds_status decode(struct run *run, struct ds_err *err)
 	struct ds_predict_call call = {.n = 1, .best = run->best};
 	double start = 0;
 
-	ds_reader_truncate(r, n - many - 1);
+	DS_TRY(ds_reader_read(r, run->doc->id, n - many - 1, 1, err));
 	for (size_t i = n - many - 1; i < n; i++) {
 		DS_TRY(ds_reader_append(r, &run->doc->id[i], 1, err));
 		DS_TRY(ds_predict(&run->predict, r->session, &call, err));

@@ -80,7 +80,8 @@ struct ds_bench_reference {
 void ds_bench_reference_fini(struct ds_bench_reference *reference);
 
 struct ds_bench {
-	struct ds_reader *reader; /* its context is the document's length */
+	struct ds_reader
+		*reader; /* its context is the document's length, or less when it carries */
 	struct ds_pool *pool;
 	unsigned tasks; /* bit of each */
 	unsigned runs;	/* readings of the document, the fastest counts; 0: 1 */

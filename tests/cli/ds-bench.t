@@ -77,6 +77,14 @@ $ ds-bench --matrix -m m/llama-long.gguf --text text --attn dense,
 ! Try 'ds-bench --help'.
 ? 2
 
+Beyond the context
+$ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500,4K --context 2K --attn dense,stream:64,512 --format jsonl >rows; ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500,4K --attn dense --format jsonl >whole; python3 -c 'import json; r = [json.loads(line) for line in open("rows")]; w = [json.loads(line) for line in open("whole")]; print(r[0]["perplexity"] == w[0]["perplexity"], r[2]["perplexity"] == w[1]["perplexity"], abs(r[2]["perplexity"] / w[1]["perplexity"] - 1) < 0.3, r[2]["prompt_tokens"], r[2]["needles"], r[3]["facts"])'
+> True False True 4096 9 6
+$ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 4K --context 2K --tasks perplexity --format jsonl -j 3 | grep -o '"perplexity":[0-9.]*' >want; ds-bench --matrix -m m/llama-long.gguf --text text --lengths 4K --context 2K --runs 2 --format jsonl -j 1 | grep -o '"perplexity":[0-9.]*' | cmp - want
+$ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 4K --context 2K --attn keys
+!~ ds-bench: m/llama-long.gguf: .*
+? 1
+
 A profile, found and read
 $ ds-bench --tune -m m/llama-long.gguf --text text --lengths 1500 --attn stream --within 30 --groups 2 -o p.profile && sed 's/^model .*/model ID/;s/stream:.*/POLICY/;s/dense$/POLICY/;s/layers [0-9]*-[0-9]*/layers A-B/;/^#/d' p.profile | uniq
 > ds-profile 1
