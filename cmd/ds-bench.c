@@ -232,6 +232,10 @@ static void check_tuning(struct bench *b)
 		cli_usage(cli, "--tune needs one length: --lengths N");
 	if (b->n_way != 1 || b->way->name[0] == '@' || !bench_can_tune(&b->way->policy))
 		cli_usage(cli, "--tune needs one of mass, auto, stream and topk: --attn POLICY");
+	if (b->length[0] <= b->way->policy.break_even)
+		cli_usage(cli,
+			  "--tune: up to %u tokens %s reads densely: a longer one of --lengths",
+			  b->way->policy.break_even, b->way->name);
 	if (b->plot || cli->format != CLI_TEXT)
 		cli_usage(cli, "--tune writes a profile, without --plot and --format");
 	b->tasks = 1u << DS_BENCH_PERPLEXITY | 1u << DS_BENCH_NEEDLE;

@@ -105,6 +105,10 @@ $ ds-bench --tune -m m/llama-long.gguf --text text --lengths 1500 --attn lsh
 ! ds-bench: --tune needs one of mass, auto, stream and topk: --attn POLICY
 ! Try 'ds-bench --help'.
 ? 2
+$ ds-bench --tune -m m/llama-long.gguf --text text --lengths 1500 --attn mass
+!~ ds-bench: --tune: up to \d+ tokens mass:\S+ reads densely: a longer one of --lengths
+! Try 'ds-bench --help'.
+? 2
 $ ds-bench --tune -m m/llama-long.gguf --text text --attn mass
 ! ds-bench: --tune needs one length: --lengths N
 ! Try 'ds-bench --help'.
