@@ -294,6 +294,20 @@ static void do_segment(void *arg, size_t index, unsigned thread)
 		ds_attn_finish(attn, &t, joined);
 }
 
+/* Tokens that choose by themselves come one by one. */
+static void run_each(struct ds_attn *attn, const struct ds_attn_call *call)
+{
+	for (size_t i = 0; i < call->n; i++) {
+		struct ds_attn_call one = *call;
+
+		one.pos += i;
+		one.n = 1;
+		one.q += i * call->q_stride;
+		one.out += i * call->out_stride;
+		ds_attn_run(attn, &one);
+	}
+}
+
 void ds_attn_run(struct ds_attn *attn, const struct ds_attn_call *call)
 {
 	size_t threads = ds_pool_threads(attn->pool);
@@ -302,6 +316,10 @@ void ds_attn_run(struct ds_attn *attn, const struct ds_attn_call *call)
 	assert(call->n_head == attn->group * attn->shape.n_head);
 	if (call->n == 0)
 		return;
+	if (call->n > 1 && ds_follow_by_token(attn, call)) {
+		run_each(attn, call);
+		return;
+	}
 	attn->call = ds_follow_call(attn, call);
 	if (attn->rounded) {
 		ds_rounded_run(attn);

@@ -17,12 +17,16 @@
  * (attn_join_columns), what the own page gave is joined last (attn_join; the other sum counts as
  * lane 0), and the values are divided by the sum.
  *
+ * With policies that choose for the tokens of an answer, what a position attends to depends on
+ * whether it belongs to the prompt or the answer: where the answer begins is part of the sequence.
+ *
  * So the result does not depend on how the sequence was split into calls, nor on threads or
  * instruction set, and one token's work can be shared by threads.
  */
 #ifndef DS_ATTN_ATTN_H
 #define DS_ATTN_ATTN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,6 +48,9 @@ struct ds_attn_call {
 	size_t q_stride;
 	float scale;	 /* of the scores */
 	uint32_t window; /* a token sees itself and window - 1 before it; 0: all */
+	/* the tokens are part of an answer: with the policies mass and auto each chooses by itself
+	 * (decode.h); later tokens of the sequence are, too, until it is cut back */
+	bool answer;
 	/* [pos + n] enum ds_attn_boundary of the sequence's tokens, for policies that look at text
 	 * (ds_attn_policy_reads()); or NULL */
 	const uint8_t *boundaries;

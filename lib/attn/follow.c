@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attn/decode.h"
 #include "attn/mass.h"
 
 #define KEY_SINKS 4
@@ -32,6 +33,11 @@ bool ds_attn_policy_reads(const struct ds_attn_policy *policy)
 	return by_keys(policy->kind);
 }
 
+bool ds_attn_policy_answers(const struct ds_attn_policy *policy)
+{
+	return by_mass(policy->kind) || policy->kind == DS_ATTN_ANSWER;
+}
+
 bool ds_follow_by_row(const struct ds_attn *attn)
 {
 	return by_row(attn->policy.kind);
@@ -42,8 +48,22 @@ bool ds_follow_by_mass(const struct ds_attn *attn, const struct ds_attn_tile *t)
 {
 	size_t page = (t->call->pos + t->query) / DS_KV_PAGE;
 
-	return attn->follow->mass && t->call->layer + 1 < attn->shape.n_layer && page &&
-	       (page + 1) * DS_KV_PAGE > attn->policy.break_even;
+	return attn->follow->mass && !t->call->answer && t->call->layer + 1 < attn->shape.n_layer &&
+	       page && (page + 1) * DS_KV_PAGE > attn->policy.break_even;
+}
+
+bool ds_follow_by_token(const struct ds_attn *attn, const struct ds_attn_call *call)
+{
+	return attn->follow && attn->follow->decode && call->answer && !call->window;
+}
+
+bool ds_follow_dense(const struct ds_attn *attn, const struct ds_attn_call *call)
+{
+	if (!attn->follow || call->window)
+		return true;
+	if (ds_follow_by_token(attn, call))
+		return !ds_decode_wants(attn, call);
+	return attn->policy.kind == DS_ATTN_ANSWER;
 }
 
 void ds_follow_free(struct ds_attn_follower *follow)
@@ -141,6 +161,8 @@ enum ds_status ds_attn_follow(struct ds_attn *attn, const struct ds_attn_policy 
 		DS_TRY(ds_attn_lsh_new(&f->lsh, attn->kern, &attn->shape, rounds_bits, err));
 	if (by_mass(kind))
 		DS_TRY(ds_attn_mass_new(&f->mass, attn, policy, err));
+	if (ds_attn_policy_answers(policy))
+		DS_TRY(ds_decode_new(&f->decode, attn, policy, err));
 	attn->follow = f;
 	return DS_OK;
 }
@@ -155,6 +177,8 @@ size_t ds_attn_truncate(struct ds_attn *attn, size_t n)
 	for (uint32_t l = 0; f->lsh && l < attn->shape.n_layer; l++)
 		if (f->lsh->n_page[l] > n / DS_KV_PAGE)
 			f->lsh->n_page[l] = n / DS_KV_PAGE;
+	if (f->decode)
+		ds_decode_forget(f->decode, n);
 	return f->mass ? n / DS_KV_PAGE * DS_KV_PAGE : n;
 }
 
@@ -212,13 +236,13 @@ const struct ds_attn_call *ds_follow_call(struct ds_attn *attn, const struct ds_
 		attn->own_call.window = window;
 		call = &attn->own_call;
 	}
-	if (!f || window) {
+	if (ds_follow_dense(attn, call)) {
 		ds_follow_count(attn, pairs_of(call, window), pairs_of(call, 0));
 		return call;
 	}
 	ds_follow_count(attn, 0, pairs_of(call, 0));
 	attn->call = call;
-	if (f->mass)
+	if (f->mass && !call->answer)
 		ds_mass_call(attn);
 	if (by_keys(attn->policy.kind)) {
 		assert(call->boundaries);

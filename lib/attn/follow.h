@@ -33,6 +33,7 @@ struct ds_attn_follower {
 	struct ds_attn_keys keys;
 	struct ds_attn_lsh *lsh;
 	struct ds_attn_mass *mass;
+	struct ds_attn_decode *decode; /* with mass */
 };
 
 void ds_follow_free(struct ds_attn_follower *follow);
@@ -44,6 +45,10 @@ bool ds_follow_by_row(const struct ds_attn *attn);
 void ds_follow_rows(const struct ds_attn *attn, const struct ds_attn_tile *t, unsigned thread);
 /* Whether groups of the tile choose by mass (mass.h), and a whole tile then. */
 bool ds_follow_by_mass(const struct ds_attn *attn, const struct ds_attn_tile *t);
+/* Whether the call's tokens choose one by one (decode.h), or would further on. */
+bool ds_follow_by_token(const struct ds_attn *attn, const struct ds_attn_call *call);
+/* Whether its tokens attend to all that their window holds. */
+bool ds_follow_dense(const struct ds_attn *attn, const struct ds_attn_call *call);
 /* The choice for a tile's page. */
 const struct ds_attn_choice *ds_follow_choose(const struct ds_attn *attn,
 					      const struct ds_attn_tile *t, unsigned thread);

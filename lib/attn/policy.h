@@ -31,6 +31,7 @@ enum ds_attn_kind {
 	DS_ATTN_LSH,
 	DS_ATTN_MASS,
 	DS_ATTN_AUTO,
+	DS_ATTN_ANSWER,
 	DS_ATTN_KINDS
 };
 
@@ -55,6 +56,9 @@ void ds_attn_policy_text(const struct ds_attn_policy *policy, char *text, size_t
 
 /* Whether the policy looks at text: struct ds_attn_call.boundaries. */
 bool ds_attn_policy_reads(const struct ds_attn_policy *policy);
+
+/* Whether the tokens of an answer choose otherwise: struct ds_attn_call.answer. */
+bool ds_attn_policy_answers(const struct ds_attn_policy *policy);
 
 /* What a token's text ends, for policies that look at text. */
 enum ds_attn_boundary {

@@ -10,6 +10,7 @@
 #include <float.h>
 #include <string.h>
 
+#include "attn/decode.h"
 #include "attn/follow.h"
 #include "attn/mass.h"
 #include "attn/select.h"
@@ -319,7 +320,9 @@ static void do_tile(void *arg, size_t index, unsigned thread)
 	struct ds_attn_choice dense = {.near = dense_list(attn, &t), .window = t.window};
 
 	ds_attn_load_queries(attn, &t, s->q);
-	if (!attn->follow || t.window)
+	if (ds_decode_wants(attn, t.call))
+		dense.near = ds_decode_list(attn, index % attn->n_share);
+	if (ds_follow_dense(attn, t.call) || ds_decode_wants(attn, t.call))
 		attend_choice(attn, &t, &dense, thread);
 	else if (ds_follow_by_mass(attn, &t))
 		ds_mass_tile(attn, &t, thread);
@@ -336,6 +339,8 @@ static void do_part(struct ds_attn *attn, struct share *share, size_t segment, u
 	struct desk *d = &attn->rounded->desk[thread];
 	struct segment seg;
 
+	if (segment > segments_of(&share->list))
+		return;
 	if (segment == segments_of(&share->list)) {
 		ds_attn_load_queries(attn, &share->tile, s->q);
 		ds_attn_begin(attn, share->tile.rows, &share->own);
@@ -363,30 +368,40 @@ static void do_split(void *arg, size_t index, unsigned thread)
 	for (i = attn->segment ? attn->segment : 1; i < ds_attn_smaller(end, last); i++)
 		attn->kern->attn_join_columns(&share->group.total,
 					      &share->split[i % ROUND_SEGMENTS], attn->shape.dim_v);
-	if (end <= last)
+	if (end <= last || attn->segment > last)
 		return;
 	columns_to_rows(attn, &share->group, 0, &share->sum);
 	ds_attn_join(attn, &share->tile, &share->sum, &share->own);
 	ds_attn_finish(attn, &share->tile, &share->sum);
 }
 
+/* What a share of the call's only tile attends to. */
+static struct ds_block_list list_of_share(const struct ds_attn *attn, size_t index,
+					  const struct ds_attn_tile *t)
+{
+	if (ds_decode_wants(attn, t->call))
+		return ds_decode_list(attn, index);
+	return dense_list(attn, t);
+}
+
 /* One tile a share, its segments apart. */
 static void run_split(struct ds_attn *attn)
 {
 	struct ds_rounded *r = attn->rounded;
-	size_t parts;
+	size_t parts = 0; /* the list's, and the own page */
 
 	for (size_t i = 0; i < attn->n_share; i++) {
 		struct share *share = &r->share[i];
 
 		share->tile = ds_attn_tile_of(attn, i, 0, attn->call->n);
-		share->list = dense_list(attn, &share->tile);
+		share->list = list_of_share(attn, i, &share->tile);
+		if (segments_of(&share->list) >= parts)
+			parts = segments_of(&share->list) + 1;
 		ds_attn_load_queries(attn, &share->tile, attn->scratch->q);
 		load_group(attn, &share->tile, attn->scratch->q, 0, &share->group);
 		for (size_t j = 0; j < ROUND_SEGMENTS; j++)
 			share->split[j].ld = share->group.total.ld;
 	}
-	parts = segments_of(&r->share->list) + 1; /* and the own page */
 	for (attn->segment = 0; attn->segment < parts; attn->segment += attn->n_segment) {
 		attn->n_segment = ds_attn_smaller(parts - attn->segment, ROUND_SEGMENTS);
 		ds_pool_run(attn->pool, attn->n_share * attn->n_segment, do_split, attn);
@@ -399,8 +414,11 @@ void ds_rounded_run(struct ds_attn *attn)
 	size_t threads = ds_pool_threads(attn->pool), first = call->pos / DS_KV_PAGE;
 	size_t end = (call->pos + call->n - 1) / DS_KV_PAGE + 1;
 	struct ds_attn_tile t = ds_attn_tile_of(attn, 0, 0, call->n);
+	bool chooses = ds_decode_wants(attn, call);
 
-	if (attn->rounded->share && (!attn->follow || call->window) && end == first + 1 &&
+	if (chooses)
+		ds_decode_choose(attn);
+	if (attn->rounded->share && (chooses || ds_follow_dense(attn, call)) && end == first + 1 &&
 	    t.rows <= SPLIT_ROWS && dense_list(attn, &t).n) {
 		run_split(attn);
 		return;

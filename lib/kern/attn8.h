@@ -115,12 +115,12 @@ struct ds_attn8_mass {
  * before mass is of rows before these (or zero).
  */
 struct ds_attn8_pick {
-	size_t n, ld;	  /* rows; ld as in struct ds_attn8_rows */
-	size_t n_block;	  /* a multiple of 4 */
-	float *mass;	  /* [n_block][stride] */
+	size_t n, ld;	/* rows; ld as in struct ds_attn8_rows */
+	size_t n_block; /* a multiple of 4 */
+	float *mass;	/* [n_block][stride] */
 	size_t stride;
-	float *own_max;	  /* [ld] of keys beside the blocks: their maximum, */
-	float *own;	  /* [ld] and mass relative to it; then its share */
+	float *own_max; /* [ld] of keys beside the blocks: their maximum, */
+	float *own;	/* [ld] and mass relative to it; then its share */
 	size_t samples, step;
 	size_t begin, end;  /* blocks to choose among; the others are kept */
 	const float *least; /* [ld] of the last samples together */
@@ -128,6 +128,14 @@ struct ds_attn8_pick {
 	uint16_t *picked;   /* [n_block][ld / 16]: bit r: row r keeps the block */
 };
 #define DS_ATTN8_TIGHTENED 8
+
+/* What blocks would have of the softmax of up to 16 rows, if all their keys had one rough score. */
+struct ds_attn8_guess {
+	size_t n, n_block; /* n_block: a multiple of 4 */
+	float *score;	   /* [n_block][16]: less the mean's; scratch afterwards */
+	const float *mean; /* [n_block / 4][64] */
+	float *share;	   /* [n_block]: out, of all rows together */
+};
 
 struct ds_attn8_kern {
 	void (*seal)(const struct ds_page8_seal *s);
@@ -170,6 +178,9 @@ struct ds_attn8_kern {
 	 * keeps less than keep, least is halved, up to 7 times, and then all are kept.
 	 */
 	void (*pick)(const struct ds_attn8_pick *p);
+	/* Powers as weigh() has them, relative to each row's greatest score, by their sum,
+	 * ascending; the rows summed (v16_sum).  A score that is no number counts as 2^-126. */
+	void (*guess)(const struct ds_attn8_guess *g);
 };
 
 /* Scores, weights and sums of a unit; room for the widest heads. */

@@ -94,6 +94,14 @@ const float *ds_session_state(const struct ds_session *session, size_t i);
 enum ds_status ds_session_logits(struct ds_session *session, size_t first, size_t n, float *out,
 				 struct ds_err *err);
 /*
+ * What is read from now on is an answer, until the session is cut back to where it begins or
+ * before: with the attention policies mass and auto its tokens choose by themselves, see
+ * ds-attention(7).  Nothing changes with other policies.
+ */
+void ds_session_answer(struct ds_session *session);
+/* Tokens before the answer; without one, or one that is read differently, all. */
+size_t ds_session_prompt(const struct ds_session *session);
+/*
  * Keep the first n tokens only; returns how many there are then: n or less, or 0 when some of what
  * the session has forgotten since would be needed.  Unless attention is exact, tokens of the page
  * that n lies in may have to be read again, which the next ds_session_read() does by itself.

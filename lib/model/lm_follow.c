@@ -62,6 +62,7 @@ static enum ds_status add_policy(struct ds_session *s, const struct ds_attn_poli
 	if (s->lm->config.mla.kv_lora)
 		return DS_OK;
 	DS_TRY(ds_attn_follow(*attn, policy, err));
+	s->chooses = s->chooses || ds_attn_policy_answers(policy);
 	if (!ds_attn_policy_reads(policy))
 		return DS_OK;
 	if (s->carry) /* which tokens a page has differs from head to head */

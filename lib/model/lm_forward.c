@@ -223,6 +223,7 @@ void ds_lm_attention(struct ds_session *s, const struct ds_lm_layer *layer,
 					   .q_stride = q_width,
 					   .scale = c->attn_scale,
 					   .window = layer->window,
+					   .answer = pass->pos >= ds_lm_answer(s),
 					   .boundaries = s->boundaries,
 					   .out = ds_act_row(s->act, 0),
 					   .out_stride = c->n_head * c->dim_v});

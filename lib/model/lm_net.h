@@ -82,13 +82,15 @@ struct ds_session {
 	uint32_t *id; /* [context] the tokens */
 	/* for policies that look at text: of each token id, of the tokens read */
 	uint8_t *boundary_of, *boundaries;
-	size_t n;      /* tokens read and not forgotten */
-	size_t n_kept; /* of which kv has the keys and values; the others are read again */
-	size_t n_want; /* wanted of the last read */
+	size_t n;	 /* tokens read and not forgotten */
+	size_t n_prompt; /* tokens before the answer, forgotten ones too; SIZE_MAX: there is none */
+	size_t n_kept;	 /* of which kv has the keys and values; the others are read again */
+	size_t n_want;	 /* wanted of the last read */
 	struct ds_kv *kv;
 	struct ds_attn *attn[DS_LM_ATTNS_MAX]; /* [n_attn], of one policy each */
 	size_t n_attn;
 	uint8_t *attn_of; /* [n_layer] which of them */
+	bool chooses;	  /* of one of them the tokens of an answer */
 	struct ds_linear *linear;
 	struct ds_act *act;
 	float *x;		  /* [batch][n_embd]: the residual stream */
@@ -120,6 +122,9 @@ static inline struct ds_attn *ds_lm_attn(const struct ds_session *s,
 {
 	return s->attn[s->attn_of[layer->index]];
 }
+
+/* Where the answer begins; SIZE_MAX: nowhere. */
+size_t ds_lm_answer(const struct ds_session *s);
 
 /* Policies that do not go together, or not with the model. */
 enum ds_status ds_lm_attn_check(const struct ds_session *s, const struct ds_session_options *o,

@@ -182,6 +182,7 @@ enum ds_status ds_session_new(struct ds_session **session_ret, const struct ds_m
 	if (!s)
 		return ds_fail_nomem(err, sizeof *s);
 	s->model = model;
+	s->n_prompt = SIZE_MAX;
 	s->lm = model->net;
 	s->kern = model->kern;
 	s->pool = pool;
@@ -303,8 +304,10 @@ static enum ds_status read_some(struct ds_session *s, const uint32_t *id, size_t
 		s->boundaries[s->n + i] = s->boundary_of[id[i]];
 	s->n += n;
 	while (s->n_kept < s->n) {
-		size_t left = s->n - s->n_kept;
+		size_t left = s->n - s->n_kept, answer = ds_lm_answer(s);
 
+		if (s->n_kept < answer && answer < s->n)
+			left = answer - s->n_kept;
 		DS_TRY(read_pass(s, s->n_kept + (left < s->batch ? left : s->batch), want, err));
 	}
 	return DS_OK;
@@ -359,10 +362,34 @@ enum ds_status ds_session_logits(struct ds_session *s, size_t first, size_t n, f
 	return atomic_load(&s->bad) ? not_finite(s, err) : DS_OK;
 }
 
+void ds_session_answer(struct ds_session *s)
+{
+	if (s->chooses && s->n_prompt == SIZE_MAX)
+		s->n_prompt = ds_session_tokens(s);
+}
+
+size_t ds_session_prompt(const struct ds_session *s)
+{
+	size_t n = ds_session_tokens(s);
+
+	return n < s->n_prompt ? n : s->n_prompt;
+}
+
+size_t ds_lm_answer(const struct ds_session *s)
+{
+	size_t forgotten = s->carry ? s->carry->forgotten : 0;
+
+	if (s->n_prompt == SIZE_MAX)
+		return SIZE_MAX;
+	return s->n_prompt > forgotten ? s->n_prompt - forgotten : 0;
+}
+
 size_t ds_session_truncate(struct ds_session *s, size_t n)
 {
 	struct ds_lm_carry *c = s->carry;
 
+	if (n <= s->n_prompt)
+		s->n_prompt = SIZE_MAX;
 	if (c && c->forgotten && n < ds_session_tokens(s)) {
 		n = n < c->forgotten + c->begin ? 0 : n - c->forgotten;
 		if (n == 0)

@@ -173,6 +173,7 @@ static enum ds_status decode(struct run *run, struct ds_err *err)
 	double start = 0;
 
 	DS_TRY(ds_reader_read(r, run->doc->id, n - many - 1, 1, err));
+	ds_session_answer(r->session);
 	for (size_t i = n - many - 1; i < n; i++) {
 		DS_TRY(ds_reader_append(r, &run->doc->id[i], 1, err));
 		DS_TRY(ds_predict(&run->predict, r->session, &call, err));
@@ -241,6 +242,7 @@ static enum ds_status answer(struct run *run, uint32_t *id, size_t max, size_t *
 	size_t n = 0;
 
 	DS_TRY(read_question(run, 1, err));
+	ds_session_answer(r->session);
 	for (;;) {
 		call.best = &id[n];
 		DS_TRY(ds_predict(&run->predict, r->session, &call, err));

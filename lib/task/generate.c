@@ -82,6 +82,7 @@ static enum ds_status answer(struct ds_generator *g, struct ds_generated *made, 
 	uint32_t id;
 
 	DS_TRY(ds_reader_read(r, r->prompt.id, r->prompt.n, 1, err));
+	ds_session_answer(r->session);
 	ds_sampler_reset(g->sampler);
 	ds_sampler_accept(g->sampler, r->prompt.id, r->prompt.n);
 	for (;;) {

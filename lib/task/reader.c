@@ -158,6 +158,9 @@ static size_t count_same(const struct ds_reader *r, const uint32_t *id, size_t n
 {
 	size_t same = 0;
 
+	/* an answer may have been read in another way than a prompt is */
+	if (n > ds_session_prompt(r->session))
+		n = ds_session_prompt(r->session);
 	while (same < r->n_held && same < n && r->held[same] == id[same])
 		same++;
 	return same;

@@ -33,7 +33,7 @@ static const struct bad {
 } bad[] = {
 	{"", "'' is no attention policy: dense, exact, window:W, stream:SINKS,W, keys:W,N, "
 	     "hybrid:W,SHARE, hybrid-sum:W,SHARE, topk:K, vsa:COARSE,FINE, lsh:ROUNDS,BITS, "
-	     "mass:SHARE,P,S, auto:MASS,P,S"},
+	     "mass:SHARE,P,S, auto:MASS,P,S, answer:MASS"},
 	{"dense:1", "dense takes no numbers, not '1' too"},
 	{"dense:", "dense takes no numbers, not '' too"},
 	{"window:", "window: W is a whole number from 1 to 16777216, not ''"},
