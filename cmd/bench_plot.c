@@ -66,9 +66,23 @@ static const struct figure {
 	{"Summary of the first, nats a token", false, 0, DS_BENCH_SUMMARISE, 0, summary, NULL},
 	{"Decoding at the end, tokens a second", false, 0, -1, 0, bench_decode_rate, NULL},
 	{"Density: share of pairs attended to", false, 1, -1, 2, bench_density, NULL},
+	{"Mass that attention kept, mean", false, 1, -1, 2, bench_mass, NULL},
 	{"Peak memory, MB", false, 0, -1, 0, peak, NULL},
 };
 #define FIGURES (sizeof figures / sizeof *figures)
+
+/* Whether there is something to draw. */
+static bool wanted(const struct bench *b, const struct figure *f)
+{
+	size_t n = 0;
+
+	if ((f->task >= 0 && !(b->tasks >> f->task & 1)) ||
+	    (f->ways && f->ways != (b->n_way > 1 ? 2 : 1)))
+		return false;
+	for (size_t i = 0; i < b->n_row; i++)
+		n += isfinite(f->of(&b->row[i].figures)) != 0;
+	return n;
+}
 
 /* Values of one figure and way. */
 struct line {
@@ -115,8 +129,7 @@ static enum ds_status draw(const struct bench *b, struct ds_plot_series *series,
 	for (size_t i = 0; i < FIGURES; i++) {
 		const struct figure *f = &figures[i];
 
-		if ((f->task >= 0 && !(b->tasks >> f->task & 1)) ||
-		    (f->ways && f->ways != (b->n_way > 1 ? 2 : 1)))
+		if (!wanted(b, f))
 			continue;
 		panel[plot.n_panel++] = (struct ds_plot_panel){f->title, "tokens of the document",
 							       f->log, f->high, series};
