@@ -43,15 +43,13 @@ static void set_all(const struct tuning *t, unsigned *level, unsigned to)
 		level[i] = to;
 }
 
-/* The lowest level that is good for all groups. */
+/* The lowest level that is good for all groups; best has what the highest gave. */
 static enum ds_status bisect(struct tuning *t, unsigned *level, struct ds_tune_found *best,
 			     struct ds_err *err)
 {
 	unsigned low = 0, high = (unsigned)t->tune->n_level - 1; /* high is good */
 	struct ds_tune_found found;
 
-	set_all(t, level, high);
-	DS_TRY(measure(t, level, best, err));
 	while (low < high) {
 		unsigned middle = low + (high - low) / 2;
 
@@ -68,22 +66,25 @@ static enum ds_status bisect(struct tuning *t, unsigned *level, struct ds_tune_f
 	return DS_OK;
 }
 
-/* Whether the group went down. */
+/* The group goes to the cheapest of the lower levels that are good, if that costs less. */
 static enum ds_status descend(struct tuning *t, size_t group, unsigned *level,
 			      struct ds_tune_found *best, bool *moved, struct ds_err *err)
 {
 	struct ds_tune_found found;
+	unsigned cheapest = level[group];
 
 	while (level[group] > 0) {
 		level[group]--;
 		DS_TRY(measure(t, level, &found, err));
-		if (!found.good || found.cost >= best->cost) {
-			level[group]++;
+		if (!found.good)
 			break;
-		}
+		if (found.cost >= best->cost)
+			continue;
 		*best = found;
+		cheapest = level[group];
 		*moved = true;
 	}
+	level[group] = cheapest;
 	return DS_OK;
 }
 
@@ -103,10 +104,17 @@ static enum ds_status settle(struct tuning *t, unsigned *level, struct ds_tune_f
 
 static enum ds_status search(struct tuning *t, unsigned *level, struct ds_err *err)
 {
-	unsigned above[DS_TUNE_GROUPS_MAX];
-	struct ds_tune_found best, other;
+	unsigned above[DS_TUNE_GROUPS_MAX], top = (unsigned)t->tune->n_level - 1;
+	struct ds_tune_found highest, best, other;
 
+	set_all(t, level, top);
+	DS_TRY(measure(t, level, &highest, err));
+	best = highest;
 	DS_TRY(bisect(t, level, &best, err));
+	if (highest.cost <= best.cost) {
+		set_all(t, level, top);
+		best = highest;
+	}
 	if (t->tune->n_group == 1)
 		return DS_OK;
 	set_all(t, above, level[0] + 1);

@@ -1,12 +1,14 @@
 /*
  * tune.h - the cheapest setting that is good enough, by coordinate descent
  *
- * There are groups (of a model's layers) and levels, from the cheapest, 0, to the dearest, which is
- * good by definition.  Quality is taken to grow with the level: bisection finds the lowest level
- * that is good for all groups alike.  From there, and from one level above (so that groups which
- * matter little can make room for those that matter), each group in turn goes down level by level
- * as long as the whole stays good and costs less, until no group moves; the cheaper of the two ends
- * is the result.  No setting is measured twice.
+ * There are groups (of a model's layers) and levels; the highest is good by definition.  Quality is
+ * taken to grow with the level, cost not quite: choosing finely may cost more than the
+ * highest level, which does without.  Bisection finds the lowest level that is good for all groups
+ * alike; where it costs more than the highest, that takes its place.  From there, and from one
+ * level above (so that groups which matter little can make room for those that matter), each group
+ * in turn goes to the cheapest of the lower levels down to the last with which the whole is good,
+ * until no group moves; the cheaper of the two ends is the result, which never costs more than the
+ * highest level.  No setting is measured twice.
  */
 #ifndef DS_TASK_TUNE_H
 #define DS_TASK_TUNE_H

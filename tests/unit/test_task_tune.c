@@ -14,7 +14,7 @@
 struct world {
 	double weight[GROUPS], bound;
 	size_t measured;
-	bool fail;
+	bool fail, hump; /* hump: the levels below the top cost more than it */
 };
 
 static enum ds_status measure(void *user, const unsigned *level, struct ds_tune_found *found,
@@ -31,6 +31,8 @@ static enum ds_status measure(void *user, const unsigned *level, struct ds_tune_
 		ck_assert_uint_lt(level[i], LEVELS);
 		loss += w->weight[i] * (LEVELS - 1 - level[i]);
 		found->cost += level[i];
+		if (w->hump && level[i] > 3 && level[i] < LEVELS - 1)
+			found->cost += LEVELS;
 	}
 	found->good = loss <= w->bound;
 	return DS_OK;
@@ -57,7 +59,8 @@ static unsigned run(struct world *w, unsigned level[GROUPS])
 
 START_TEST(test_ends)
 {
-	struct world all = {{0, 0, 0, 0}, 1, 0, false}, none = {{1, 1, 1, 1}, 0, 0, false};
+	struct world all = {{0, 0, 0, 0}, 1, 0, false, false},
+		     none = {{1, 1, 1, 1}, 0, 0, false, false};
 	unsigned level[GROUPS];
 
 	ck_assert_uint_eq(run(&all, level), 0);
@@ -69,21 +72,35 @@ END_TEST
 /* Groups that matter keep their level, the others give theirs. */
 START_TEST(test_groups)
 {
-	struct world w = {{10, 0.1, 0.1, 0.1}, 5, 0, false};
+	struct world w = {{10, 0.1, 0.1, 0.1}, 5, 0, false, false};
 	unsigned level[GROUPS];
 
 	ck_assert_uint_eq(run(&w, level), LEVELS - 1);
 	ck_assert_uint_eq(level[0], LEVELS - 1);
-	w = (struct world){{1, 1, 1, 1}, 14, 0, false};
+	w = (struct world){{1, 1, 1, 1}, 14, 0, false, false};
 	ck_assert_uint_eq(run(&w, level), GROUPS * (LEVELS - 1) - 14);
-	w = (struct world){{3, 0, 0, 1}, 4, 0, false};
+	w = (struct world){{3, 0, 0, 1}, 4, 0, false, false};
 	ck_assert_uint_le(run(&w, level), 12);
+}
+END_TEST
+
+/* What costs more than the top is no result, and what lies below it is found all the same. */
+START_TEST(test_hump)
+{
+	struct world w = {{1, 1, 1, 1}, 8, 0, false, true};
+	unsigned level[GROUPS];
+
+	ck_assert_uint_le(run(&w, level), 3 * (LEVELS - 1));
+	for (size_t i = 0; i < GROUPS; i++)
+		ck_assert(level[i] <= 3 || level[i] == LEVELS - 1);
+	w = (struct world){{1, 1, 1, 1}, 2, 0, false, true};
+	ck_assert_uint_eq(run(&w, level), GROUPS * (LEVELS - 1));
 }
 END_TEST
 
 START_TEST(test_one_group_and_one_level)
 {
-	struct world w = {{1, 1, 1, 1}, 100, 0, false};
+	struct world w = {{1, 1, 1, 1}, 100, 0, false, false};
 	struct ds_tune t = {GROUPS, 1, measure, &w};
 	unsigned level[GROUPS];
 	struct ds_err err;
@@ -99,7 +116,7 @@ END_TEST
 
 START_TEST(test_failures)
 {
-	struct world w = {{1, 1, 1, 1}, 14, 0, true};
+	struct world w = {{1, 1, 1, 1}, 14, 0, true, false};
 	struct ds_tune t = {GROUPS, LEVELS, measure, &w};
 	enum ds_status st = DS_ENOMEM;
 	unsigned level[GROUPS];
@@ -127,6 +144,7 @@ int main(void)
 
 	tcase_add_test(c, test_ends);
 	tcase_add_test(c, test_groups);
+	tcase_add_test(c, test_hump);
 	tcase_add_test(c, test_one_group_and_one_level);
 	tcase_add_test(c, test_failures);
 	suite_add_tcase(s, c);
