@@ -77,6 +77,11 @@ $ ds-bench --matrix -m m/llama-long.gguf --text text --attn dense,
 ! Try 'ds-bench --help'.
 ? 2
 
+The mass that attention kept, where it chose by mass
+$ ds-bench --matrix -m m/llama-long.gguf --text text --text other --lengths 6K --attn dense,auto --tasks perplexity --format jsonl --plot mass.svg >rows; python3 -c 'import json; r = [json.loads(line) for line in open("rows")]; print(["mass_mean" in x for x in r], all(0 < x["mass_p5"] <= x["mass_mean"] <= 1 and x["density"] < 1 for x in r[1::2]), r[5]["audited"] == r[1]["audited"] + r[3]["audited"], r[5]["mass_p5"] == min(r[1]["mass_p5"], r[3]["mass_p5"]))'; grep -o 'class="t">Mass[^<]*' mass.svg
+> [False, True, False, True, False, True] True True True
+> class="t">Mass that attention kept, mean
+
 Beyond the context
 $ ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500,4K --context 2K --attn dense,stream:64,512 --format jsonl >rows; ds-bench --matrix -m m/llama-long.gguf --text text --lengths 1500,4K --attn dense --format jsonl >whole; python3 -c 'import json; r = [json.loads(line) for line in open("rows")]; w = [json.loads(line) for line in open("whole")]; print(r[0]["perplexity"] == w[0]["perplexity"], r[2]["perplexity"] == w[1]["perplexity"], abs(r[2]["perplexity"] / w[1]["perplexity"] - 1) < 0.3, r[2]["prompt_tokens"], r[2]["needles"], r[3]["facts"])'
 > True False True 4096 9 6
