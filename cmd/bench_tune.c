@@ -23,11 +23,11 @@ static const struct family {
 	const char *level[LEVELS_MAX]; /* ended by NULL */
 } families[] = {
 	{DS_ATTN_MASS,
-	 {"mass:0.1,4", "mass:0.2,4", "mass:0.3,4", "mass:0.2,2", "mass:0.3,2", "mass:0.3,1",
-	  "mass:0.5,1"}},
+	 {"mass:0.1,8", "mass:0.2,8", "mass:0.2,4", "mass:0.3,4", "mass:0.2,2", "mass:0.3,2",
+	  "mass:0.3,1", "mass:0.5,1"}},
 	{DS_ATTN_AUTO,
-	 {"auto:0.3,4", "auto:0.5,4", "auto:0.5,2", "auto:0.7,2", "auto:0.5,1", "auto:0.7,1",
-	  "auto:0.9,1"}},
+	 {"auto:0.3,8", "auto:0.5,8", "auto:0.5,4", "auto:0.5,2", "auto:0.7,2", "auto:0.5,1",
+	  "auto:0.7,1", "auto:0.8,1"}},
 	{DS_ATTN_STREAM,
 	 {"stream:64,256", "stream:64,512", "stream:64,1024", "stream:64,2048", "stream:64,4096"}},
 	{DS_ATTN_TOPK, {"topk:128", "topk:256", "topk:512", "topk:1024", "topk:2048"}},
