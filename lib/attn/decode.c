@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "attn/audit.h"
 #include "attn/follow.h"
 #include "attn/mass.h"
 
@@ -48,6 +49,9 @@ struct ds_attn_decode {
 	char *memory;		 /* [threads][DS_ATTN8_SCRATCH]: of the kernels */
 	struct share *of;	 /* [n_share] */
 	size_t n_chunk;		 /* of the call */
+	struct ds_audited audited;
+	float *mass, *max;	      /* [blocks][16], [units][16]: of a query that is audited */
+	struct ds_attn8_block *block; /* [DS_ROUNDED_SEGMENT] */
 };
 
 static size_t panel_bytes(const struct ds_kv_shape *shape)
@@ -219,6 +223,73 @@ static void do_chunk(void *arg, size_t index, unsigned thread)
 	choose(d, s, guess.n_block);
 }
 
+/* --- audit --------------------------------------------------------------------------------- */
+
+/* Shares of all blocks, and of the own page, of a tile that is one query. */
+static struct ds_attn8_pick shares_of(struct ds_attn *attn, const struct share *s,
+				      const struct ds_attn_tile *t, float own[2][LANES])
+{
+	struct ds_attn_decode *d = attn->follow->decode;
+	struct ds_attn_scratch *scratch = attn->scratch;
+	struct ds_attn8_rows rows = s->rows;
+	struct ds_attn8_pick p = {.n = 1,
+				  .ld = LANES,
+				  .n_block = blocks_before(t->call),
+				  .mass = d->mass,
+				  .stride = LANES,
+				  .own_max = own[0],
+				  .own = own[1]};
+
+	rows.n = 1;
+	ds_attn_load_queries(attn, t, scratch->q);
+	ds_attn_begin(attn, 1, &scratch->part);
+	ds_attn_page(attn, t, scratch, t->call->pos / DS_KV_PAGE, &scratch->part);
+	for (size_t i = 0; i < LANES; i++) {
+		own[0][i] = *scratch->part.max;
+		own[1][0] += scratch->part.sum[i];
+	}
+	attn->kern->attn8->round(&rows, scratch->q, attn->shape.dim_k, 1);
+	ds_rounded_means(attn, t, 0, p.n_block / PAGE_BLOCKS, &rows, s->mean);
+	for (size_t b = 0; b < p.n_block; b += DS_ROUNDED_SEGMENT) {
+		size_t n = ds_attn_smaller(p.n_block - b, DS_ROUNDED_SEGMENT);
+		struct ds_attn8_mass to = {p.mass + b * LANES, LANES,
+					   d->max + b / DS_ATTN8_UNIT * LANES};
+
+		for (size_t i = 0; i < n; i++) {
+			ds_rounded_block(attn, t, (uint32_t)(b + i), &d->block[i]);
+			d->block[i].mean = s->mean + (b + i) / PAGE_BLOCKS * DS_ATTN8_ROWS;
+		}
+		attn->kern->attn8->weigh(&rows, d->block, n, &to, d->memory);
+	}
+	attn->kern->attn8->share(&p, d->max);
+	return p;
+}
+
+/* What a query head keeps by its share's list. */
+static void audit(struct ds_attn *attn, const struct share *s, uint32_t head)
+{
+	float own[2][LANES] = {{0}};
+	struct ds_attn_tile one = s->tile;
+	struct ds_attn8_pick p;
+	double kept;
+
+	one.head = head;
+	one.n_head = 1;
+	one.rows = 1;
+	p = shares_of(attn, s, &one, own);
+	kept = (double)*p.own;
+	for (size_t i = 0; i < s->list.n; i++)
+		kept += (double)p.mass[s->list.block[i] * LANES];
+	ds_audit_note(&attn->follow->decode->audited, kept);
+}
+
+void ds_decode_audit(const struct ds_attn_decode *d, struct ds_attn_audit *to)
+{
+	ds_audit_add(&d->audited, to);
+}
+
+/* --- door ---------------------------------------------------------------------------------- */
+
 bool ds_decode_wants(const struct ds_attn *attn, const struct ds_attn_call *call)
 {
 	size_t page = call->pos / DS_KV_PAGE;
@@ -243,9 +314,14 @@ void ds_decode_choose(struct ds_attn *attn)
 		atomic_store(&d->of[i].done, 0);
 	}
 	ds_pool_run(attn->pool, attn->n_share * d->n_chunk, do_chunk, attn);
-	for (size_t i = 0; i < attn->n_share; i++)
-		seen += (d->of[i].list.n * DS_ATTN8_BLOCK + call->pos % DS_KV_PAGE + 1) *
-			d->of[i].tile.n_head;
+	for (size_t i = 0; i < attn->n_share; i++) {
+		const struct share *s = &d->of[i];
+
+		seen += (s->list.n * DS_ATTN8_BLOCK + call->pos % DS_KV_PAGE + 1) * s->tile.n_head;
+		for (uint32_t h = s->tile.head; h < s->tile.head + s->tile.n_head; h++)
+			if (ds_audit_wants(call, h, 0))
+				audit(attn, s, h);
+	}
 	ds_follow_count(attn, seen, 0);
 }
 
@@ -297,8 +373,12 @@ static bool new_memory(struct ds_attn *attn, struct ds_attn_decode *d)
 	d->none = ds_kern_floats(&attn->mem, LANES);
 	d->memory = (char *)ds_kern_floats(&attn->mem, ds_pool_threads(attn->pool) *
 							       DS_ATTN8_SCRATCH / sizeof(float));
+	d->mass = ds_kern_floats(&attn->mem, d->n_panel * LANES * LANES);
+	d->max = ds_kern_floats(&attn->mem, d->n_panel * LANES / DS_ATTN8_UNIT * LANES);
+	d->block = ds_arena_alloc(&attn->mem, DS_ROUNDED_SEGMENT, sizeof *d->block);
 	d->of = ds_arena_alloc(&attn->mem, attn->n_share, sizeof *d->of);
-	if (!d->n_page || !d->gist || !d->work || !d->none || !d->memory || !d->of)
+	if (!d->n_page || !d->gist || !d->work || !d->none || !d->memory || !d->mass || !d->max ||
+	    !d->block || !d->of)
 		return false;
 	memset(d->n_page, 0, shape->n_layer * sizeof *d->n_page);
 	memset(d->none, 0, LANES * sizeof *d->none);

@@ -42,6 +42,8 @@ bool ds_decode_wants(const struct ds_attn *attn, const struct ds_attn_call *call
 void ds_decode_choose(struct ds_attn *attn);
 /* The list of a share (ds_attn_tile_of()). */
 struct ds_block_list ds_decode_list(const struct ds_attn *attn, size_t share);
+/* Add what was audited so far. */
+void ds_decode_audit(const struct ds_attn_decode *decode, struct ds_attn_audit *audit);
 /* Tokens from n on will be others. */
 void ds_decode_forget(struct ds_attn_decode *decode, size_t n);
 

@@ -221,6 +221,8 @@ void ds_attn_audit(const struct ds_attn *attn, struct ds_attn_audit *audit)
 {
 	if (attn->follow && attn->follow->mass)
 		ds_mass_audit(attn->follow->mass, audit);
+	if (attn->follow && attn->follow->decode)
+		ds_decode_audit(attn->follow->decode, audit);
 }
 
 const struct ds_attn_call *ds_follow_call(struct ds_attn *attn, const struct ds_attn_call *call)

@@ -12,13 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attn/audit.h"
 #include "attn/follow.h"
 
 #define PAGE_BLOCKS (DS_KV_PAGE / DS_ATTN8_BLOCK)
 #define LANES DS_KERN_LANES
 #define ROWS DS_ATTN8_ROWS
-
-#define AUDIT_EVERY 256
 
 /* What a thread works with. */
 struct desk {
@@ -53,8 +52,7 @@ struct ds_attn_mass {
 	struct kept *kept;		  /* [layers][2] */
 	uint8_t *turn;			  /* [layers]: which of the two is valid */
 	const struct kept *load, *save;
-	/* of audited queries: how many kept so much of their mass; their sum */
-	atomic_ullong audited[DS_AUDIT_STEPS + 1], audited_mass;
+	struct ds_audited audited;
 };
 
 static struct ds_mass_rule rule_of(const struct ds_attn_policy *policy)
@@ -81,12 +79,6 @@ struct work {
 	size_t n_audit;
 };
 
-/* One of 256 queries of a head. */
-static bool is_audited(const struct ds_attn_call *call, size_t head, size_t query)
-{
-	return (call->pos + query + head * 37 + call->layer * 101) % AUDIT_EVERY == 3;
-}
-
 static struct work work_of(const struct ds_attn *attn, const struct ds_attn_tile *t,
 			   unsigned thread)
 {
@@ -99,7 +91,7 @@ static struct work work_of(const struct ds_attn *attn, const struct ds_attn_tile
 	w.first = (w.at + stride - 1) / stride;
 	w.n_at = (w.at + t->n + stride - 1) / stride - w.first;
 	for (size_t row = 0; row < t->rows && w.n_audit < ROWS; row++)
-		if (is_audited(t->call, t->head + row % t->n_head, t->query + row / t->n_head))
+		if (ds_audit_wants(t->call, t->head + row % t->n_head, t->query + row / t->n_head))
 			w.audit[w.n_audit++] = (uint32_t)row;
 	return w;
 }
@@ -153,8 +145,7 @@ static struct ds_attn8_pick take(const struct work *w, size_t begin, size_t n)
 		d->own[i] = (float)sum;
 	}
 	for (size_t i = 0; i < n; i++)
-		memcpy(d->q + i * dim,
-		       attn->scratch[w->thread].q + row_of(w, begin + i) * dim,
+		memcpy(d->q + i * dim, attn->scratch[w->thread].q + row_of(w, begin + i) * dim,
 		       dim * sizeof *d->q);
 	d->sample.n = n;
 	d->sample.ld = p.ld;
@@ -271,9 +262,7 @@ static void audit(const struct work *w, const struct ds_attn8_pick *p, size_t fi
 
 				kept += (double)p->mass[b * p->stride + column + i];
 			}
-		kept = kept < 1 ? kept : 1;
-		atomic_fetch_add(&m->audited[(size_t)(kept * DS_AUDIT_STEPS)], 1);
-		atomic_fetch_add(&m->audited_mass, (uint64_t)(kept * DS_AUDIT_ONE + 0.5));
+		ds_audit_note(&m->audited, kept);
 	}
 }
 
@@ -382,8 +371,8 @@ static void attend(const struct work *w, const struct ds_attn_tile *group, size_
 	}
 	attn->kern->attn8->attend_few(&rows, d->block, n, d->memory);
 	for (size_t i = 0; i < group->n; i++) {
-		struct ds_attn_part own = own_part(
-			w, (row + i) * w->t->n_head + group->head - w->t->head);
+		struct ds_attn_part own =
+			own_part(w, (row + i) * w->t->n_head + group->head - w->t->head);
 		struct ds_attn_part part = {d->group.max + i, d->group.sum + i * LANES,
 					    d->group.value + i * dim};
 
@@ -485,8 +474,8 @@ static bool new_desk(struct ds_attn *attn, const struct ds_attn_mass *m, struct 
 	d->group_sum = ds_kern_floats(mem, LANES);
 	d->memory = ds_kern_floats(mem, DS_ATTN8_SCRATCH / sizeof(float));
 	return d->q && d->mean && d->max && d->mass && d->own_max && d->own && d->least &&
-	       d->picked && d->list && d->block && d->sum && d->chosen && d->edge &&
-	       d->group_max && d->group_sum && d->memory && new_rows(attn, &d->sample) &&
+	       d->picked && d->list && d->block && d->sum && d->chosen && d->edge && d->group_max &&
+	       d->group_sum && d->memory && new_rows(attn, &d->sample) &&
 	       new_rows(attn, &d->head) && ds_attn_new_parts(attn, &d->group, m->rule.stride);
 }
 
@@ -542,7 +531,5 @@ enum ds_status ds_attn_mass_new(struct ds_attn_mass **mass_ret, struct ds_attn *
 
 void ds_mass_audit(const struct ds_attn_mass *m, struct ds_attn_audit *audit)
 {
-	for (size_t i = 0; i <= DS_AUDIT_STEPS; i++)
-		audit->rows[i] += atomic_load(&m->audited[i]);
-	audit->mass += atomic_load(&m->audited_mass);
+	ds_audit_add(&m->audited, audit);
 }

@@ -11,6 +11,7 @@
 
 #include "../kern_guard.h"
 #include "attn/attn.h"
+#include "attn/audit.h"
 #include "attn/decode.h"
 
 #define LAYERS 2
@@ -169,6 +170,38 @@ START_TEST(test_invariance)
 }
 END_TEST
 
+/* Audited, but for where the prompt is, too: the same queries however they come. */
+START_TEST(test_audit)
+{
+	const struct setup *s = &setups[_i];
+	struct ds_attn_audit a = {{0}, 0}, b = {{0}, 0};
+	float *out = malloc(bytes_of(s));
+	struct reader r = open_reader(s, best(), 3);
+	uint64_t rows = 0;
+
+	make(s);
+	read_tokens(&r, 0, TOKENS, 400, out);
+	ds_attn_audit(r.attn, &a);
+	close_reader(&r);
+	r = open_reader(s, best(), 1);
+	read_tokens(&r, 0, PROMPT, 400, out);
+	ds_attn_audit(r.attn, &b);
+	memset(&b, 0, sizeof b);
+	for (size_t pos = PROMPT; pos < TOKENS; pos += 10)
+		read_tokens(&r, pos, pos + 10, 3, out);
+	ds_attn_audit(r.attn, &b);
+	close_reader(&r);
+	ck_assert_mem_eq(&a, &b, sizeof a);
+	for (size_t i = 0; i <= DS_AUDIT_STEPS; i++)
+		rows += a.rows[i];
+	ck_assert_uint_ge(rows, s->n_head / 2);
+	ck_assert_uint_le(rows, 5 * s->n_head);
+	ck_assert(a.mass > rows * (uint64_t)DS_AUDIT_ONE / 3);
+	ck_assert(a.mass < (rows + 1) * (uint64_t)DS_AUDIT_ONE);
+	free(out);
+}
+END_TEST
+
 /* What is cut off and read again, in other calls. */
 START_TEST(test_truncation)
 {
@@ -299,6 +332,30 @@ static void check_list(const struct reader *r, const struct ds_attn_tile *t, siz
 	}
 }
 
+/* What a head keeps of its mass, by the definition of dense attention: near what is audited. */
+static double mass_kept(const struct reader *r, const struct ds_attn_tile *t, uint32_t head,
+			size_t pos, const struct ds_block_list *list)
+{
+	const struct setup *s = r->s;
+	double score[TOKENS], max = -DBL_MAX, total = 0, kept = 0;
+	size_t own = pos / DS_KV_PAGE * DS_KV_PAGE;
+
+	for (size_t i = 0; i <= pos; i++) {
+		score[i] = 0;
+		for (size_t d = 0; d < DIM; d++)
+			score[i] += (double)q[(pos * s->n_head + head) * DIM + d] *
+				    (double)k[(i * s->n_kv + t->kv_head) * DIM + d] / sqrt(DIM);
+		max = fmax(max, score[i]);
+	}
+	for (size_t i = 0; i <= pos; i++) {
+		total += exp(score[i] - max);
+		kept += i >= own ? exp(score[i] - max) : 0;
+	}
+	for (size_t i = 0; i < list->n * 16; i++)
+		kept += exp(score[list->block[i / 16] * 16 + i % 16] - max);
+	return kept / total;
+}
+
 /* A head attends to its list and its own page. */
 static void check_out(const struct reader *r, const struct ds_attn_tile *t, size_t pos,
 		      const struct ds_block_list *list, const float *out)
@@ -337,10 +394,14 @@ START_TEST(test_definition)
 	const struct setup *s = &setups[_i];
 	struct reader r = open_reader(s, best(), 2);
 	float *out = calloc((size_t)TOKENS * s->n_head * DIM, sizeof *out);
+	struct ds_attn_audit audited = {{0}, 0};
 	uint64_t seen, causal;
+	double kept = 0;
 
 	make(s);
 	read_tokens(&r, 0, PROMPT, 300, out);
+	ds_attn_audit(r.attn, &audited);
+	kept = (double)audited.mass / DS_AUDIT_ONE; /* of the prompt */
 	for (size_t pos = PROMPT; pos < TOKENS; pos++) {
 		struct ds_attn_call call = {.pos = pos, .answer = true};
 
@@ -355,8 +416,15 @@ START_TEST(test_definition)
 
 			check_list(&r, &t, pos, &list);
 			check_out(&r, &t, pos, &list, out);
+			call.layer = LAYER;
+			for (uint32_t h = t.head; h < t.head + t.n_head; h++)
+				if (ds_audit_wants(&call, h, 0))
+					kept += mass_kept(&r, &t, h, pos, &list);
 		}
 	}
+	memset(&audited, 0, sizeof audited);
+	ds_attn_audit(r.attn, &audited);
+	ck_assert_double_eq_tol((double)audited.mass / DS_AUDIT_ONE, kept, 0.02 * kept + 0.02);
 	ds_attn_pairs(r.attn, &seen, &causal);
 	ck_assert_uint_eq(causal, (uint64_t)TOKENS * (TOKENS + 1) / 2 * s->n_head);
 	ck_assert_uint_le(seen, causal);
@@ -398,6 +466,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_invariance, 0, N_SETUP);
 	tcase_add_loop_test(tc, test_truncation, 0, N_SETUP);
 	tcase_add_loop_test(tc, test_definition, 0, N_SETUP);
+	tcase_add_loop_test(tc, test_audit, 0, N_SETUP);
 	tcase_add_test(tc, test_out_of_memory);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);

@@ -84,8 +84,7 @@ static void read_to(struct ds_session *s, size_t end, size_t split, size_t dims,
 
 	for (size_t at = ds_session_tokens(s); at < end; at += n) {
 		n = end - at < split ? end - at : split;
-		ck_assert_msg(ds_session_read(s, ids + at, n, n, &err) == DS_OK, "%s",
-			      err.message);
+		ck_assert_msg(ds_session_read(s, ids + at, n, n, &err) == DS_OK, "%s", err.message);
 		for (size_t i = 0; i < n; i++)
 			memcpy(states + (at + i) * dims, ds_session_state(s, i),
 			       dims * sizeof *states);
