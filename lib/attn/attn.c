@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attn/audit_rows.h"
 #include "attn/follow.h"
 #include "attn/tile.h"
 
@@ -323,6 +324,7 @@ void ds_attn_run(struct ds_attn *attn, const struct ds_attn_call *call)
 	attn->call = ds_follow_call(attn, call);
 	if (attn->rounded) {
 		ds_rounded_run(attn);
+		ds_audit_rows_call(attn);
 		return;
 	}
 	attn->tile = attn->tile_most;

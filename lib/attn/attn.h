@@ -77,8 +77,8 @@ void ds_attn_run(struct ds_attn *attn, const struct ds_attn_call *call);
  * has to begin with: n, or the first of its page. */
 size_t ds_attn_truncate(struct ds_attn *attn, size_t n);
 /*
- * What policies that choose by mass kept of it: the mass of the chosen keys and those of the own
- * page, by that of all keys, for one of 256 queries of a head where keys were chosen.
+ * What policies kept of the softmax mass: that of the chosen keys and those of the own page, by
+ * that of all keys, for one of 256 queries of a head where keys were chosen.
  */
 #define DS_AUDIT_STEPS 1000
 struct ds_attn_audit {

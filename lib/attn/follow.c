@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attn/audit_rows.h"
 #include "attn/decode.h"
 #include "attn/mass.h"
 
@@ -147,7 +148,11 @@ enum ds_status ds_attn_follow(struct ds_attn *attn, const struct ds_attn_policy 
 
 	assert(!attn->follow && (kind == DS_ATTN_EXACT) == !attn->shape.recent);
 	attn->policy = *policy;
-	if (kind == DS_ATTN_DENSE || kind == DS_ATTN_EXACT || kind == DS_ATTN_WINDOW)
+	if (kind == DS_ATTN_DENSE || kind == DS_ATTN_EXACT)
+		return DS_OK;
+	if (!ds_attn_policy_answers(policy))
+		DS_TRY(ds_audit_rows_new(&attn->audit, attn, err));
+	if (kind == DS_ATTN_WINDOW)
 		return DS_OK;
 	f = ds_arena_alloc(&attn->mem, 1, sizeof *f);
 	if (!f)
@@ -219,6 +224,8 @@ void ds_attn_pairs(const struct ds_attn *attn, uint64_t *seen_ret, uint64_t *cau
 
 void ds_attn_audit(const struct ds_attn *attn, struct ds_attn_audit *audit)
 {
+	if (attn->audit)
+		ds_audit_rows_add(attn->audit, audit);
 	if (attn->follow && attn->follow->mass)
 		ds_mass_audit(attn->follow->mass, audit);
 	if (attn->follow && attn->follow->decode)
@@ -260,20 +267,22 @@ const struct ds_attn_call *ds_follow_call(struct ds_attn *attn, const struct ds_
 	return call;
 }
 
+uint16_t ds_list_tokens(const struct ds_block_list *list, size_t i, size_t first)
+{
+	size_t begin = (size_t)list->block[i] * DS_ATTN8_BLOCK;
+	unsigned tokens = list->tokens ? list->tokens[i] : UINT16_MAX;
+
+	if (begin + DS_ATTN8_BLOCK <= first)
+		return 0;
+	return (uint16_t)(begin < first ? tokens & ~0u << (first - begin) : tokens);
+}
+
 static uint64_t list_tokens(const struct ds_block_list *list, size_t first)
 {
 	uint64_t n = 0;
 
-	for (size_t i = 0; i < list->n; i++) {
-		size_t begin = (size_t)list->block[i] * DS_ATTN8_BLOCK;
-		unsigned tokens = list->tokens ? list->tokens[i] : UINT16_MAX;
-
-		if (begin + DS_ATTN8_BLOCK <= first)
-			continue;
-		if (begin < first)
-			tokens &= ~0u << (first - begin);
-		n += (unsigned)__builtin_popcount(tokens);
-	}
+	for (size_t i = 0; i < list->n; i++)
+		n += (unsigned)__builtin_popcount(ds_list_tokens(list, i, first));
 	return n;
 }
 
@@ -289,7 +298,7 @@ static uint64_t tile_pairs(const struct ds_attn_choice *c, const struct ds_attn_
 	return n * t->n_head;
 }
 
-const struct ds_attn_choice *ds_follow_choose(const struct ds_attn *attn,
+const struct ds_attn_choice *ds_follow_choice(const struct ds_attn *attn,
 					      const struct ds_attn_tile *t, unsigned thread)
 {
 	struct ds_attn_follower *f = attn->follow;
@@ -305,6 +314,14 @@ const struct ds_attn_choice *ds_follow_choose(const struct ds_attn *attn,
 		ds_attn_choose_keys_apart(c, page, &f->keys, (uint32_t)param[0]);
 	else
 		ds_attn_choose_keys(c, page, &f->keys, (uint32_t)param[0]);
+	return c;
+}
+
+const struct ds_attn_choice *ds_follow_choose(const struct ds_attn *attn,
+					      const struct ds_attn_tile *t, unsigned thread)
+{
+	const struct ds_attn_choice *c = ds_follow_choice(attn, t, thread);
+
 	ds_follow_count(attn, tile_pairs(c, t), 0);
 	return c;
 }

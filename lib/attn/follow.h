@@ -49,7 +49,13 @@ bool ds_follow_by_mass(const struct ds_attn *attn, const struct ds_attn_tile *t)
 bool ds_follow_by_token(const struct ds_attn *attn, const struct ds_attn_call *call);
 /* Whether its tokens attend to all that their window holds. */
 bool ds_follow_dense(const struct ds_attn *attn, const struct ds_attn_call *call);
-/* The choice for a tile's page. */
+/* What a tile of one row chooses, whose scaled query is q, into tokens [blocks before its page];
+ * returns how many. */
+size_t ds_follow_row(const struct ds_attn *attn, const struct ds_attn_tile *one, unsigned thread,
+		     const float *q, uint16_t *tokens);
+/* The choice for a tile's page; and its pairs counted. */
+const struct ds_attn_choice *ds_follow_choice(const struct ds_attn *attn,
+					      const struct ds_attn_tile *t, unsigned thread);
 const struct ds_attn_choice *ds_follow_choose(const struct ds_attn *attn,
 					      const struct ds_attn_tile *t, unsigned thread);
 void ds_follow_count(const struct ds_attn *attn, uint64_t seen, uint64_t causal);

@@ -74,5 +74,7 @@ struct ds_block_list {
 	const uint32_t *block;	/* block b: positions 16 b .. 16 b + 15 */
 	const uint16_t *tokens; /* bit t: its token t is seen; or NULL: all are */
 };
+/* The tokens of its i-th block that are seen, from position first on. */
+uint16_t ds_list_tokens(const struct ds_block_list *list, size_t i, size_t first);
 
 #endif

@@ -144,7 +144,9 @@ void ds_attn_lsh_match(const struct ds_attn_lsh *lsh, uint32_t layer, uint32_t h
 		tokens[b] = 0;
 		for (unsigned t = 0; t < DS_ATTN8_BLOCK; t++, of_token += lsh->rounds)
 			for (unsigned r = 0; r < lsh->rounds; r++)
-				if (of_token[r] == code[r])
+				if (of_token[r] == code[r]) {
 					tokens[b] |= (uint16_t)(1u << t);
+					break;
+				}
 	}
 }

@@ -253,30 +253,66 @@ void ds_rounded_attend(const struct ds_attn *attn, const struct ds_attn_tile *t,
 		columns_to_rows(attn, &d->group[g], g * DS_ATTN8_ROWS, found);
 }
 
+void ds_rounded_load(const struct ds_attn *attn, const struct ds_attn_tile *t, unsigned thread,
+		     const float *q)
+{
+	load_group(attn, t, q, 0, attn->rounded->desk[thread].group);
+}
+
+/* The blocks of a range become the desk's; their means are scored. */
+static const struct ds_attn8_rows *take_blocks(const struct ds_attn *attn,
+					       const struct ds_attn_tile *t, unsigned thread,
+					       struct ds_block_range blocks)
+{
+	struct desk *d = &attn->rounded->desk[thread];
+	const struct ds_block_list list = {.n = blocks.begin + blocks.n,
+					   .block = attn->rounded->all};
+	const struct segment seg = {&list, blocks.begin, blocks.n};
+
+	list_blocks(attn, t, &seg, d);
+	score_means(attn, t, &seg, &d->group->rows, d);
+	return &d->group->rows;
+}
+
+void ds_rounded_score(const struct ds_attn *attn, const struct ds_attn_tile *t, unsigned thread,
+		      struct ds_block_range blocks, float *out)
+{
+	struct desk *d = &attn->rounded->desk[thread];
+
+	attn->kern->attn8->score(take_blocks(attn, t, thread, blocks), d->block, blocks.n, out,
+				 d->memory);
+}
+
+static void score_coarse(const struct ds_attn *attn, const struct ds_attn_tile *t, unsigned thread,
+			 struct ds_block_range blocks, float *out)
+{
+	struct desk *d = &attn->rounded->desk[thread];
+	const struct ds_attn8_rows *rows = take_blocks(attn, t, thread, blocks);
+	struct ds_attn_coarse small = {.k = d->coarse};
+
+	for (size_t b = 0; b < blocks.n; b++) {
+		struct ds_attn8_block block =
+			ds_attn_coarse_block(&small, &d->block[b], attn->shape.dim_k);
+
+		attn->kern->attn8->score(rows, &block, 1, out + b * DS_ATTN8_BLOCK * rows->ld,
+					 d->memory);
+	}
+}
+
 void ds_rounded_scores(const struct ds_attn *attn, const struct ds_attn_tile *t, unsigned thread,
 		       const float *q, bool coarse, float *out)
 {
-	struct ds_block_list list = {.n = own_page(t) * PAGE_BLOCKS, .block = attn->rounded->all};
-	struct desk *d = &attn->rounded->desk[thread];
-	struct ds_attn8_rows *rows = &d->group->rows;
-	struct ds_attn_coarse small = {.k = d->coarse};
+	size_t n = own_page(t) * PAGE_BLOCKS, ld = ds_kern_pad(t->rows);
 
-	load_group(attn, t, q, 0, d->group);
-	for (size_t i = 0; i < segments_of(&list); i++) {
-		struct segment seg = segment_of(&list, i);
-		float *to = out + seg.begin * DS_ATTN8_BLOCK * rows->ld;
+	ds_rounded_load(attn, t, thread, q);
+	for (size_t b = 0; b < n; b += SEGMENT_BLOCKS) {
+		struct ds_block_range blocks = {b, ds_attn_smaller(n - b, SEGMENT_BLOCKS)};
+		float *to = out + b * DS_ATTN8_BLOCK * ld;
 
-		list_blocks(attn, t, &seg, d);
-		score_means(attn, t, &seg, rows, d);
-		if (!coarse)
-			attn->kern->attn8->score(rows, d->block, seg.n, to, d->memory);
-		for (size_t b = 0; coarse && b < seg.n; b++) {
-			struct ds_attn8_block block =
-				ds_attn_coarse_block(&small, &d->block[b], attn->shape.dim_k);
-
-			attn->kern->attn8->score(rows, &block, 1,
-						 to + b * DS_ATTN8_BLOCK * rows->ld, d->memory);
-		}
+		if (coarse)
+			score_coarse(attn, t, thread, blocks, to);
+		else
+			ds_rounded_score(attn, t, thread, blocks, to);
 	}
 }
 

@@ -99,6 +99,37 @@ static size_t choose(const struct rows *rows, size_t row)
 	return choose_lsh(rows, row, tokens);
 }
 
+static void score_rows(const struct rows *rows)
+{
+	const struct ds_attn *attn = rows->attn;
+	const struct ds_attn_tile *t = &rows->tile;
+
+	if (attn->policy.kind != DS_ATTN_LSH)
+		ds_rounded_scores(attn, t, rows->thread, rows->q, false, rows->desk->score);
+	if (attn->policy.kind == DS_ATTN_VSA)
+		ds_rounded_scores(attn, t, rows->thread, rows->q, true, rows->desk->coarse);
+}
+
+size_t ds_follow_row(const struct ds_attn *attn, const struct ds_attn_tile *one, unsigned thread,
+		     const float *q, uint16_t *tokens)
+{
+	const struct rows rows = {.attn = attn,
+				  .tile = *one,
+				  .q = q,
+				  .n_block =
+					  (one->call->pos + one->query) / DS_KV_PAGE * PAGE_BLOCKS,
+				  .desk = &attn->follow->desk[thread],
+				  .thread = thread};
+	size_t n;
+
+	if (!rows.n_block)
+		return 0;
+	score_rows(&rows);
+	n = choose(&rows, 0);
+	memcpy(tokens, rows.desk->tokens, rows.n_block * sizeof *tokens);
+	return n;
+}
+
 /* Blocks with tokens that are chosen. */
 static struct ds_block_list list_of(const struct rows *rows)
 {
@@ -210,12 +241,9 @@ static void do_rows(const struct rows *rows)
 	size_t n_token = rows->n_block * DS_ATTN8_BLOCK, n_left[DS_FOLLOW_ROWS];
 	uint64_t seen = 0;
 
-	if (attn->policy.kind != DS_ATTN_LSH)
-		ds_rounded_scores(attn, &rows->tile, rows->thread, rows->q, false, d->score);
-	if (attn->policy.kind == DS_ATTN_VSA) {
-		ds_rounded_scores(attn, &rows->tile, rows->thread, rows->q, true, d->coarse);
+	score_rows(rows);
+	if (attn->policy.kind == DS_ATTN_VSA)
 		sum_values(rows);
-	}
 	for (size_t r = 0; r < rows->tile.rows; r++) {
 		size_t kept = choose(rows, r);
 		struct ds_block_list list = list_of(rows);

@@ -23,6 +23,7 @@ struct ds_attn_parts {
 
 struct ds_rounded;
 struct ds_attn_follower;
+struct ds_audit_rows;
 
 struct ds_attn_pairs {
 	atomic_ullong seen, causal;
@@ -53,6 +54,7 @@ struct ds_attn {
 	atomic_uint *done;		 /* [n_share]: segments of this round */
 	struct ds_rounded *rounded;	 /* with shape.recent */
 	struct ds_attn_follower *follow; /* NULL: no policy that chooses */
+	struct ds_audit_rows *audit;	 /* NULL: not audited that way */
 	struct ds_attn_policy policy;
 	struct ds_attn_call own_call; /* a call with the policy's window */
 	struct ds_attn_pairs *pairs;  /* of queries and keys, so far */
@@ -117,6 +119,14 @@ void ds_rounded_attend(const struct ds_attn *attn, const struct ds_attn_tile *t,
  * coarse, by 4-bit ones. */
 void ds_rounded_scores(const struct ds_attn *attn, const struct ds_attn_tile *t, unsigned thread,
 		       const float *q, bool coarse, float *out);
+/* The same of some blocks at a time, up to DS_ROUNDED_SEGMENT, after the rows were loaded. */
+struct ds_block_range {
+	size_t begin, n;
+};
+void ds_rounded_load(const struct ds_attn *attn, const struct ds_attn_tile *t, unsigned thread,
+		     const float *q);
+void ds_rounded_score(const struct ds_attn *attn, const struct ds_attn_tile *t, unsigned thread,
+		      struct ds_block_range blocks, float *out);
 #define DS_ROUNDED_SEGMENT (DS_ATTN_SEGMENT / DS_ATTN8_BLOCK) /* blocks */
 /* A block before the tile; its mean is left to the caller. */
 void ds_rounded_block(const struct ds_attn *attn, const struct ds_attn_tile *t, uint32_t index,

@@ -113,7 +113,7 @@ struct ds_session_stats {
 	/* pairs of a query and a key at or before it, of all layers and heads: of these pairs, so
 	 * many were attended to (windows of the model's own leave out some, too) */
 	uint64_t pairs, pairs_seen;
-	/* mass and auto: audited queries, what they kept of their mass (struct ds_attn_audit) */
+	/* policies that choose: audited queries; what they kept (struct ds_attn_audit) */
 	uint64_t audited;
 	double mass_mean, mass_p5;
 };

@@ -51,7 +51,7 @@ struct ds_bench_figures {
 	double read_seconds, read_cpu_seconds, decode_seconds; /* cpu: of all threads */
 	uint64_t session_bytes, peak_bytes;		       /* the greatest; peak 0: not known */
 	uint64_t pairs, pairs_seen; /* of queries and keys, in reading the document once */
-	uint64_t audited;	    /* queries, of policies that choose by mass */
+	uint64_t audited;	    /* queries, of policies that choose */
 	double mass;		    /* that those kept; sum */
 	double mass_p5;		    /* 95 % of them kept more; of several documents the least */
 	/* perplexity */

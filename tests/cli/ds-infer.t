@@ -236,6 +236,12 @@ $ python3 $TOP/scripts/gen-model --lm m llama-long
 $ seq 1500 | ds-infer -t score --attn mass:0.05 --require-mass 1 --format text -o mass.txt -m m/llama-long.gguf
 !~ ds-infer: attention kept 0\.\d+ of its mass in the mean, at least 1 required
 ? 3
+$ seq 1500 | ds-infer -t score --attn window:100 --require-mass 1 --format text -o mass.txt -m m/llama-long.gguf
+!~ ds-infer: attention kept 0\.\d+ of its mass in the mean, at least 1 required
+? 3
+$ seq 1500 | ds-infer -t score --attn topk:40 --require-mass 1 --format text -o mass.txt -m m/llama-long.gguf
+!~ ds-infer: attention kept 0\.\d+ of its mass in the mean, at least 1 required
+? 3
 $ seq 1500 | ds-infer -t score --attn auto:1 --require-mass 0.9 --format text -o mass.txt -m m/llama-long.gguf
 $ ds-infer -t embed --attn exact -m m/llama-q8_0.gguf
 ! ds-infer: --attn is not for -t embed
