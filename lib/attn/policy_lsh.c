@@ -125,12 +125,9 @@ void ds_attn_lsh_page(const struct ds_attn_lsh *lsh, const struct ds_kv *kv, uin
 	for (size_t d = 0; d < dim; d++)
 		centre[d] = mean[d] - centre[d];
 	for (size_t t = 0; t < DS_KV_PAGE; t++) {
-		const int8_t *k =
-			p.k + t / DS_ATTN8_BLOCK * DS_ATTN8_BLOCK * dim + t % DS_ATTN8_BLOCK * 4;
-
+		ds_page8_key(&p, dim, t, work);
 		for (size_t d = 0; d < dim; d++)
-			work[d] = (float)k[d / 4 * DS_ATTN8_BLOCK * 4 + d % 4] * p.k_scale[t] +
-				  centre[d];
+			work[d] += centre[d];
 		ds_attn_lsh_hash(lsh, work, code + t * lsh->rounds);
 	}
 }

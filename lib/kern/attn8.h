@@ -2,11 +2,18 @@
  * attn8.h - attention of rounded queries over rounded keys and values
  *
  * A row is one query of one head, times scale / ln 2.  Keys and values lie in blocks of 16 tokens,
- * four to a page of 64; keys less the mean key of their page.  Everything is rounded to int8 once:
+ * four to a page of 64; keys less the mean key of their page.  Rows and these residuals are turned
+ * first, which spreads what a few dims hold over all, and leaves inner products as they are: for
+ * h = 1, 2, 4 ... as long as 2 h divides the dims, of each 2 h of them
+ *
+ *	x[i], x[i + h] = x[i] + x[i + h], x[i] - x[i + h]		(i < h)
+ *
+ * (a Hadamard matrix of span = 2 h for the last h, times its square root: inner products are span
+ * times too great).  Everything is rounded to int8 once:
  *
  *	a = round to even (x * (127 / max |x|)),  s = max |x| / 127	(0 where max < 2^-100)
  *
- * with one s for a row, one for the residual of each key and one for each value.  A mean key sums
+ * with one s for a row, over span, one for each key and one for each value.  A mean key sums
  * the tokens of the four blocks in 16 lanes, ascending, and then the lanes (v16_sum); a mean value
  * sums its tokens, ascending; both times 1 / 64.  The blocks that a
  * row attends to are taken in the order of the list, up to four at a time (a unit), and with I the
@@ -41,7 +48,7 @@
 
 /* A page of one layer and KV head, rounded.  All of it in one piece of memory. */
 struct ds_page8 {
-	int8_t *k;	 /* [4 blocks][dim_k / 4][16 tokens][4] */
+	int8_t *k;	 /* [4 blocks][dim_k / 4][16 tokens][4], turned */
 	int8_t *v;	 /* [16 fours of tokens][dim_v][4 tokens] */
 	float *k_scale;	 /* [64] */
 	int32_t *k_zero; /* [64]: -128 times the sum of the key's values */
@@ -65,6 +72,17 @@ static inline struct ds_page8 ds_page8_at(void *memory, size_t dim_k, size_t dim
 				 .k_zero = (int32_t *)(void *)(scale + DS_ATTN8_PAGE),
 				 .v_scale = scale + (size_t)2 * DS_ATTN8_PAGE};
 }
+
+/* The dims that are turned together: the greatest power of two that divides dim. */
+static inline size_t ds_attn8_span(size_t dim)
+{
+	return dim & (~dim + 1);
+}
+
+/* Turn x as above; twice gives span times x. */
+void ds_attn8_turn(float *x, size_t dim);
+/* A key less the mean key, turned back: x [dim]. */
+void ds_page8_key(const struct ds_page8 *page, size_t dim, size_t token, float *x);
 
 /* A full page of halves as in kv.h: keys [4][dim_k][16], values [dim_v / 16][64][16]. */
 struct ds_page8_seal {
@@ -95,7 +113,7 @@ struct ds_attn8_rows {
 	size_t dim_k, dim_v;
 	uint8_t *q;	/* [dim_k / 4][ld][4]: a + 128 */
 	float *q_scale; /* [ld] */
-	float *q_float; /* [ld / 16][dim_k][16]: unrounded, a panel of gemm */
+	float *q_float; /* [ld / 16][dim_k][16]: neither turned nor rounded, a panel of gemm */
 	/* a row sees positions from first on; NULL: all */
 	const int32_t *first; /* [ld] */
 	float *max, *sum;     /* [ld] */

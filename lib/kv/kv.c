@@ -353,9 +353,9 @@ static void turn_rounded(const struct ds_page8 *page, size_t token, const struct
 	float x[DS_KV_DIM_MAX], max = 0, factor;
 	int32_t sum = 0;
 
-	for (size_t d = 0; d < dim; d++)
-		x[d] = (float)key[d / 4 * 4 * DS_ATTN8_BLOCK + d % 4] * page->k_scale[token];
+	ds_page8_key(page, dim, token, x);
 	ds_rope_apply(move->rope, kern, table, x, 1, dim);
+	ds_attn8_turn(x, dim);
 	for (size_t d = 0; d < dim; d++)
 		max = fabsf(x[d]) > max ? fabsf(x[d]) : max;
 	factor = max < 0x1p-100f ? 0 : 127 / max;

@@ -95,6 +95,7 @@ static float read_key(const struct ds_kv *kv, size_t pos, size_t d, float *slack
 {
 	size_t t = pos % DS_KV_PAGE, page = pos / DS_KV_PAGE;
 	struct ds_page8 p;
+	float key[DIM];
 
 	if (!ds_kv_shape(kv)->recent) {
 		const uint16_t *half = ds_kv_page(kv, 0, 0, page);
@@ -103,9 +104,10 @@ static float read_key(const struct ds_kv *kv, size_t pos, size_t d, float *slack
 		return ds_f16_to_f32(half[t / 16 * 16 * DIM + d * 16 + t % 16]);
 	}
 	p = ds_kv_page8(kv, 0, 0, page);
-	*slack = 0.01f + 1.3f * p.k_scale[t]; /* rounded twice, once turned by up to 45 degrees */
-	return ds_kv_k_mean(kv, 0, 0, page)[d] +
-	       p.k_scale[t] * (float)p.k[t / 16 * 16 * DIM + d / 4 * 64 + t % 16 * 4 + d % 4];
+	/* rounded twice, errors of s / sqrt 12 that are turned: 5 sqrt (2 / (12 span)) s */
+	*slack = 0.01f + 0.36f * p.k_scale[t];
+	ds_page8_key(&p, DIM, t, key);
+	return ds_kv_k_mean(kv, 0, 0, page)[d] + key[d];
 }
 
 /* Pages moved have the keys of tokens read where they now are. */
