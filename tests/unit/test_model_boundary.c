@@ -68,6 +68,26 @@ START_TEST(test_vocabulary)
 }
 END_TEST
 
+START_TEST(test_out_of_memory)
+{
+	struct ds_tokenizer *tok;
+	enum ds_status st = DS_ENOMEM;
+	struct ds_err err;
+
+	ck_assert_int_eq(ds_tokenizer_open(&tok, "tests/data/tiny-bpe.gguf", &err), DS_OK);
+	for (size_t n = 0; st != DS_OK; n++) {
+		uint8_t *boundaries = NULL;
+
+		ds_alloc_fail_after(n);
+		st = ds_boundaries_of(tok, ds_tokenizer_size(tok), &boundaries, &err);
+		ds_alloc_fail_after(SIZE_MAX);
+		ck_assert(st == DS_OK || (st == DS_ENOMEM && n < 20 && !boundaries));
+		free(boundaries);
+	}
+	ds_tokenizer_close(tok);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("model_boundary");
@@ -77,6 +97,7 @@ int main(void)
 
 	tcase_add_loop_test(tc, test_bytes, 0, (int)(sizeof cases / sizeof *cases));
 	tcase_add_test(tc, test_vocabulary);
+	tcase_add_test(tc, test_out_of_memory);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

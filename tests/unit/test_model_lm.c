@@ -526,6 +526,34 @@ static enum ds_status open_and_read(const char *name, struct ds_err *err)
 	return st;
 }
 
+/* Sessions whose layers attend in several ways. */
+START_TEST(test_no_memory_for_policies)
+{
+	static const char *const texts[] = {"keys:64,20", "topk:5", "vsa", "lsh:2,3", "auto"};
+	struct ds_model *model = open_model("llama-mix");
+	struct ds_attn_policy all[8];
+	struct ds_session_options o = {
+		.context = 200, .attn = all, .n_attn = ds_model_layers(model)};
+	enum ds_status st = DS_ENOMEM;
+	struct ds_session *s = NULL;
+	struct ds_err err;
+
+	ck_assert_uint_le(o.n_attn, 8);
+	for (size_t i = 0; i < o.n_attn; i++)
+		ck_assert_int_eq(ds_attn_policy_parse(&all[i], texts[(i + (size_t)_i) % 5], &err),
+				 DS_OK);
+	for (size_t n = 0; st != DS_OK; n++) {
+		ds_alloc_fail_after(n);
+		st = ds_session_new(&s, model, NULL, &o, &err);
+		ds_alloc_fail_after(SIZE_MAX);
+		ck_assert(st == DS_OK || (st == DS_ENOMEM && n < 1000));
+	}
+	ck_assert_int_eq(ds_session_read(s, ids, 150, 1, &err), DS_OK);
+	ds_session_free(s);
+	ds_model_close(model);
+}
+END_TEST
+
 START_TEST(test_no_memory)
 {
 	struct ds_err err;
@@ -553,6 +581,7 @@ int main(void)
 	if (make_models() != 0)
 		return 1;
 	tcase_set_timeout(tc, 300);
+	tcase_add_loop_test(tc, test_no_memory_for_policies, 0, 5);
 	tcase_add_loop_test(tc, test_same_bytes, 0, N_MODEL);
 	tcase_add_loop_test(tc, test_wanted, 0, N_MODEL);
 	tcase_add_loop_test(tc, test_truncate, 0, N_MODEL);
