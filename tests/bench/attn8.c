@@ -198,7 +198,7 @@ int main(void)
 	if (ds_kern_choose(&kern, NULL) != DS_OK)
 		return 2;
 	for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
-		static const size_t rows[] = {64, 16, 8, 1};
+		static const size_t rows[] = {64, 16, 8, 4, 1};
 
 		for (size_t j = 0; j < sizeof rows / sizeof *rows; j++)
 			measure(kern, dims[i], rows[j], 24, tick);
