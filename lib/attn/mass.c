@@ -57,7 +57,7 @@ struct ds_attn_mass {
 
 static struct ds_mass_rule rule_of(const struct ds_attn_policy *policy)
 {
-	struct ds_mass_rule rule = {.stride = (uint32_t)policy->param[1],
+	struct ds_mass_rule rule = {.stride = policy->param[1] > 0 ? (uint32_t)policy->param[1] : 1,
 				    .samples = (uint32_t)policy->param[2],
 				    .sinks = 64,
 				    .local = 64};

@@ -50,10 +50,10 @@ static const struct form forms[DS_ATTN_KINDS] = {
 	[DS_ATTN_VSA] = {"vsa", {SHARE("COARSE", 200000), SHARE("FINE", 500000)}},
 	[DS_ATTN_LSH] = {"lsh", {COUNT("ROUNDS", 1, 32, 4), COUNT("BITS", 1, 16, 8)}},
 	[DS_ATTN_MASS] = {"mass",
-			  {SHARE("SHARE", 200000), COUNT("P", 1, 8, 4), COUNT("S", 1, 64, 4)},
+			  {SHARE("SHARE", 200000), COUNT("P", 0, 8, 0), COUNT("S", 1, 64, 4)},
 			  BREAK_EVEN},
 	[DS_ATTN_AUTO] = {"auto",
-			  {SHARE("MASS", 500000), COUNT("P", 1, 8, 4), COUNT("S", 1, 64, 4)},
+			  {SHARE("MASS", 500000), COUNT("P", 0, 8, 0), COUNT("S", 1, 64, 4)},
 			  BREAK_EVEN},
 	[DS_ATTN_ANSWER] = {"answer", {SHARE("MASS", 500000)}, BREAK_EVEN},
 };

@@ -39,7 +39,9 @@ enum ds_attn_kind {
 
 struct ds_attn_policy {
 	enum ds_attn_kind kind;
-	double param[DS_ATTN_PARAMS]; /* in the order of its text form, defaults filled in */
+	/* in the order of its text form, defaults filled in; P of mass and auto may be 0: 1, if the
+	 * one who knows the model does not set it */
+	double param[DS_ATTN_PARAMS];
 	uint32_t break_even;	      /* sequences up to so many tokens are read densely */
 	double require_mass;	      /* audited mass below it is a failure; 0: none */
 };

@@ -4,6 +4,8 @@
 #include "model/lm_boundary.h"
 #include "model/lm_net.h"
 
+#define SMALL_MODEL 400e6 /* weights */
+
 static const struct ds_attn_policy dense = {.kind = DS_ATTN_DENSE};
 
 static const struct ds_attn_policy *policy_of(const struct ds_session_options *o, size_t layer)
@@ -50,10 +52,24 @@ static enum ds_status new_boundaries(struct ds_session *s, struct ds_err *err)
 	return ds_boundaries_of(s->model->tok, s->lm->n_vocab, &s->boundary_of, err);
 }
 
+/* How often a query is a sample: in small models neighbours look for other things. */
+static double stride_of(const struct ds_gguf *gguf)
+{
+	double n = 0;
+
+	for (size_t i = 0; i < gguf->n_tensor; i++) {
+		const uint64_t *dim = gguf->tensor[i].dim;
+
+		n += (double)dim[0] * (double)dim[1] * (double)dim[2] * (double)dim[3];
+	}
+	return n < SMALL_MODEL ? 1 : 8;
+}
+
 static enum ds_status add_policy(struct ds_session *s, const struct ds_attn_policy *policy,
 				 const struct ds_kv_shape *shape, struct ds_err *err)
 {
 	struct ds_attn **attn = &s->attn[s->n_attn];
+	struct ds_attn_policy own = *policy;
 
 	if (s->n_attn == DS_LM_ATTNS_MAX)
 		return ds_fail(err, DS_ELIMIT, "more than %d attention policies", DS_LM_ATTNS_MAX);
@@ -61,7 +77,9 @@ static enum ds_status add_policy(struct ds_session *s, const struct ds_attn_poli
 	s->n_attn++;
 	if (s->lm->config.mla.kv_lora)
 		return DS_OK;
-	DS_TRY(ds_attn_follow(*attn, policy, err));
+	if ((own.kind == DS_ATTN_MASS || own.kind == DS_ATTN_AUTO) && !(own.param[1] > 0))
+		own.param[1] = stride_of(&s->model->gguf);
+	DS_TRY(ds_attn_follow(*attn, &own, err));
 	s->chooses = s->chooses || ds_attn_policy_answers(policy);
 	if (!ds_attn_policy_reads(policy))
 		return DS_OK;

@@ -24,7 +24,7 @@ static const struct good {
 	{"topk:16777216", "topk:16777216", DS_ATTN_TOPK, {16777216}},
 	{"vsa:0.000001,0.999999", "vsa:0.000001,0.999999", DS_ATTN_VSA, {0.000001, 0.999999}},
 	{"lsh", "lsh:4,8", DS_ATTN_LSH, {4, 8}},
-	{"mass:0.25", "mass:0.25,4,4", DS_ATTN_MASS, {0.25, 4, 4}},
+	{"mass:0.25", "mass:0.25,0,4", DS_ATTN_MASS, {0.25, 0, 4}},
 	{"auto:0.950,1", "auto:0.95,1,4", DS_ATTN_AUTO, {0.95, 1, 4}},
 };
 
