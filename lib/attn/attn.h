@@ -48,6 +48,9 @@ struct ds_attn_call {
 	size_t q_stride;
 	float scale;	 /* of the scores */
 	uint32_t window; /* a token sees itself and window - 1 before it; 0: all */
+	/* the tokens belong to the question at the end of a prompt: with the policies mass and auto
+	 * they attend to all keys.  The first of them begins a page. */
+	bool question;
 	/* the tokens are part of an answer: with the policies mass and auto each chooses by itself
 	 * (decode.h); later tokens of the sequence are, too, until it is cut back */
 	bool answer;

@@ -49,7 +49,9 @@ bool ds_follow_by_mass(const struct ds_attn *attn, const struct ds_attn_tile *t)
 {
 	size_t page = (t->call->pos + t->query) / DS_KV_PAGE;
 
-	return attn->follow->mass && !t->call->answer && t->call->layer + 1 < attn->shape.n_layer &&
+	if (t->call->question || t->call->answer)
+		return false;
+	return attn->follow->mass && t->call->layer + 1 < attn->shape.n_layer &&
 	       page && (page + 1) * DS_KV_PAGE > attn->policy.break_even;
 }
 
@@ -251,7 +253,7 @@ const struct ds_attn_call *ds_follow_call(struct ds_attn *attn, const struct ds_
 	}
 	ds_follow_count(attn, 0, pairs_of(call, 0));
 	attn->call = call;
-	if (f->mass && !call->answer)
+	if (f->mass && !call->answer && !call->question)
 		ds_mass_call(attn);
 	if (by_keys(attn->policy.kind)) {
 		assert(call->boundaries);

@@ -99,8 +99,16 @@ enum ds_status ds_session_logits(struct ds_session *session, size_t first, size_
  * ds-attention(7).  Nothing changes with other policies.
  */
 void ds_session_answer(struct ds_session *session);
-/* Tokens before the answer; without one, or one that is read differently, all. */
-size_t ds_session_prompt(const struct ds_session *session);
+/* Whether its attention policies choose keys for prompt, question and answer apart: mass, auto. */
+bool ds_session_chooses(const struct ds_session *session);
+/*
+ * Tokens from n on (a multiple of 64, at least those read) are a question about those before: with
+ * the attention policies mass and auto they attend to all keys.  SIZE_MAX: none are.
+ */
+void ds_session_question(struct ds_session *session, size_t n);
+/* How many of its tokens were read as those of a prompt are whose question begins there: without
+ * an answer, and without what was taken for a question and is none, or the other way round. */
+size_t ds_session_prompt(const struct ds_session *session, size_t question);
 /*
  * Keep the first n tokens only; returns how many there are then: n or less, or 0 when some of what
  * the session has forgotten since would be needed.  Unless attention is exact, tokens of the page

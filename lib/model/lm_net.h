@@ -83,6 +83,7 @@ struct ds_session {
 	/* for policies that look at text: of each token id, of the tokens read */
 	uint8_t *boundary_of, *boundaries;
 	size_t n;	 /* tokens read and not forgotten */
+	size_t n_before; /* tokens before the question, as n_prompt */
 	size_t n_prompt; /* tokens before the answer, forgotten ones too; SIZE_MAX: there is none */
 	size_t n_kept;	 /* of which kv has the keys and values; the others are read again */
 	size_t n_want;	 /* wanted of the last read */
@@ -123,7 +124,8 @@ static inline struct ds_attn *ds_lm_attn(const struct ds_session *s,
 	return s->attn[s->attn_of[layer->index]];
 }
 
-/* Where the answer begins; SIZE_MAX: nowhere. */
+/* Where the question, or the answer begins; SIZE_MAX: nowhere. */
+size_t ds_lm_question(const struct ds_session *s);
 size_t ds_lm_answer(const struct ds_session *s);
 
 /* Policies that do not go together, or not with the model. */

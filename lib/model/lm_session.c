@@ -182,7 +182,7 @@ enum ds_status ds_session_new(struct ds_session **session_ret, const struct ds_m
 	if (!s)
 		return ds_fail_nomem(err, sizeof *s);
 	s->model = model;
-	s->n_prompt = SIZE_MAX;
+	s->n_before = s->n_prompt = SIZE_MAX;
 	s->lm = model->net;
 	s->kern = model->kern;
 	s->pool = pool;
@@ -304,10 +304,12 @@ static enum ds_status read_some(struct ds_session *s, const uint32_t *id, size_t
 		s->boundaries[s->n + i] = s->boundary_of[id[i]];
 	s->n += n;
 	while (s->n_kept < s->n) {
-		size_t left = s->n - s->n_kept, answer = ds_lm_answer(s);
+		const size_t begin[] = {ds_lm_question(s), ds_lm_answer(s)};
+		size_t left = s->n - s->n_kept;
 
-		if (s->n_kept < answer && answer < s->n)
-			left = answer - s->n_kept;
+		for (int i = 0; i < 2; i++)
+			if (s->n_kept < begin[i] && begin[i] < s->n_kept + left)
+				left = begin[i] - s->n_kept;
 		DS_TRY(read_pass(s, s->n_kept + (left < s->batch ? left : s->batch), want, err));
 	}
 	return DS_OK;
@@ -368,20 +370,48 @@ void ds_session_answer(struct ds_session *s)
 		s->n_prompt = ds_session_tokens(s);
 }
 
-size_t ds_session_prompt(const struct ds_session *s)
+bool ds_session_chooses(const struct ds_session *s)
+{
+	return s->chooses;
+}
+
+void ds_session_question(struct ds_session *s, size_t n)
+{
+	if (s->chooses)
+		s->n_before = n;
+}
+
+size_t ds_session_prompt(const struct ds_session *s, size_t question)
 {
 	size_t n = ds_session_tokens(s);
 
-	return n < s->n_prompt ? n : s->n_prompt;
+	if (!s->chooses)
+		return n;
+	n = n < s->n_prompt ? n : s->n_prompt;
+	if (s->n_before == question)
+		return n;
+	n = n < s->n_before ? n : s->n_before;
+	return n < question ? n : question;
+}
+
+/* Where a token lies now. */
+static size_t place_of(const struct ds_session *s, size_t token)
+{
+	size_t forgotten = s->carry ? s->carry->forgotten : 0;
+
+	if (token == SIZE_MAX)
+		return SIZE_MAX;
+	return token > forgotten ? token - forgotten : 0;
+}
+
+size_t ds_lm_question(const struct ds_session *s)
+{
+	return place_of(s, s->n_before);
 }
 
 size_t ds_lm_answer(const struct ds_session *s)
 {
-	size_t forgotten = s->carry ? s->carry->forgotten : 0;
-
-	if (s->n_prompt == SIZE_MAX)
-		return SIZE_MAX;
-	return s->n_prompt > forgotten ? s->n_prompt - forgotten : 0;
+	return place_of(s, s->n_prompt);
 }
 
 size_t ds_session_truncate(struct ds_session *s, size_t n)
@@ -390,6 +420,8 @@ size_t ds_session_truncate(struct ds_session *s, size_t n)
 
 	if (n <= s->n_prompt)
 		s->n_prompt = SIZE_MAX;
+	if (n <= s->n_before)
+		s->n_before = SIZE_MAX;
 	if (c && c->forgotten && n < ds_session_tokens(s)) {
 		n = n < c->forgotten + c->begin ? 0 : n - c->forgotten;
 		if (n == 0)

@@ -7,6 +7,9 @@
 
 /* Tokens that are worth a pass while more are coming. */
 #define AHEAD_MIN 16
+/* What ends a prompt is taken for its question, in whole pages. */
+#define QUESTION_TOKENS 256
+#define PAGE 64
 
 double ds_reader_clock(void)
 {
@@ -106,13 +109,22 @@ static bool fits(const struct ds_reader *r, size_t n)
 	return n <= r->context || ds_session_carries(r->session);
 }
 
+/* Where the question of a prompt of n tokens begins: its last tokens are taken for it. */
+static size_t question_of(const struct ds_reader *r, size_t n)
+{
+	if (!ds_session_chooses(r->session))
+		return SIZE_MAX;
+	return n > QUESTION_TOKENS ? (n - QUESTION_TOKENS) / PAGE * PAGE : 0;
+}
+
 /* What the session holds becomes the beginning of these tokens, as far as it is the same, and the
  * others of them are noted. */
 static enum ds_status hold(struct ds_reader *r, const uint32_t *id, size_t same, size_t n,
-			   struct ds_err *err)
+			   size_t question, struct ds_err *err)
 {
 	DS_TRY(ds_grow(&r->held, &r->cap_held, n, sizeof *r->held, err));
 	ds_reader_truncate(r, same);
+	ds_session_question(r->session, question);
 	memcpy(r->held + r->n_held, id + r->n_held, (n - r->n_held) * sizeof *id);
 	return DS_OK;
 }
@@ -153,14 +165,12 @@ static enum ds_status read_rest(struct ds_reader *r, const uint32_t *id, size_t 
 	return DS_OK;
 }
 
-/* How many of the tokens are held already. */
-static size_t count_same(const struct ds_reader *r, const uint32_t *id, size_t n)
+/* How many of the first n of a prompt's tokens are held already, and were read as it is. */
+static size_t count_same(const struct ds_reader *r, const uint32_t *id, size_t n, size_t question)
 {
-	size_t same = 0;
+	size_t same = 0, alike = ds_session_prompt(r->session, question);
 
-	/* an answer may have been read in another way than a prompt is */
-	if (n > ds_session_prompt(r->session))
-		n = ds_session_prompt(r->session);
+	n = n < alike ? n : alike;
 	while (same < r->n_held && same < n && r->held[same] == id[same])
 		same++;
 	return same;
@@ -188,16 +198,19 @@ enum ds_status ds_reader_begin(struct ds_reader *r, const struct ds_turn *turn, 
 /* In whole passes, or what there is. */
 static enum ds_status read_ahead(struct ds_reader *r, bool all, struct ds_err *err)
 {
-	size_t n = r->prompt.n, same = count_same(r, r->prompt.id, n), end;
+	size_t n = r->prompt.n, same, end;
 
 	if (!fits(r, n)) {
 		r->opening.active = false;
 		return DS_OK;
 	}
+	end = question_of(r, n); /* it will begin there or later */
+	n = n < end ? n : end;
+	same = count_same(r, r->prompt.id, n, SIZE_MAX);
 	end = all ? n : n - (n - same) % ds_session_batch(r->session);
 	if (end < same + (all ? AHEAD_MIN : 1))
 		return DS_OK;
-	DS_TRY(hold(r, r->prompt.id, same, end, err));
+	DS_TRY(hold(r, r->prompt.id, same, end, SIZE_MAX, err));
 	r->n_ahead += end - same;
 	return forget(r, read_rest(r, r->prompt.id, end, 0, err));
 }
@@ -225,8 +238,8 @@ enum ds_status ds_reader_read(struct ds_reader *r, const uint32_t *id, size_t n,
 	r->n_ahead = 0;
 	if (!fits(r, n))
 		return ds_fail(err, DS_ELIMIT, "%zu tokens, the context holds %zu", n, r->context);
-	same = count_same(r, id, n > n_want ? n - n_want : 0);
-	DS_TRY(hold(r, id, same, n, err));
+	same = count_same(r, id, n > n_want ? n - n_want : 0, question_of(r, n));
+	DS_TRY(hold(r, id, same, n, question_of(r, n), err));
 	same = r->n_held;
 	DS_TRY(forget(r, read_rest(r, id, n, n_want, err)));
 	r->prompt_tokens += n;

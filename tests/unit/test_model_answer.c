@@ -135,16 +135,16 @@ START_TEST(test_way_back)
 	struct ds_session *s = new_session(_i, model, NULL);
 
 	read_to(s, PROMPT, 90, dims, got);
-	ck_assert_uint_eq(ds_session_prompt(s), PROMPT);
+	ck_assert_uint_eq(ds_session_prompt(s, SIZE_MAX), PROMPT);
 	ds_session_answer(s);
 	read_to(s, PROMPT + 40, 90, dims, got);
 	ds_session_answer(s); /* no other one */
-	ck_assert_uint_eq(ds_session_prompt(s), PROMPT);
+	ck_assert_uint_eq(ds_session_prompt(s, SIZE_MAX), PROMPT);
 	ck_assert_uint_eq(ds_session_truncate(s, PROMPT + 3), PROMPT + 3);
 	memset(got + (PROMPT + 3) * dims, 0, bytes - (PROMPT + 3) * dims * sizeof *got);
 	read_to(s, N_TOKEN, 50, dims, got);
 	ck_assert(memcmp(got, want, bytes) == 0);
-	ck_assert_uint_eq(ds_session_prompt(s), PROMPT);
+	ck_assert_uint_eq(ds_session_prompt(s, SIZE_MAX), PROMPT);
 	if (cases[_i].carry) {
 		ck_assert_uint_eq(ds_session_truncate(s, PROMPT), 0);
 		read_to(s, PROMPT, 90, dims, got);
@@ -154,7 +154,7 @@ START_TEST(test_way_back)
 	} else {
 		ck_assert_uint_eq(ds_session_truncate(s, PROMPT), PROMPT);
 		read_to(s, N_TOKEN, 50, dims, got);
-		ck_assert_uint_eq(ds_session_prompt(s), N_TOKEN);
+		ck_assert_uint_eq(ds_session_prompt(s, SIZE_MAX), N_TOKEN);
 		ck_assert(memcmp(got, want, bytes) != 0);
 		ck_assert(memcmp(got, want, PROMPT * dims * sizeof *got) == 0);
 	}
@@ -180,7 +180,7 @@ START_TEST(test_dense)
 	read_to(s, PROMPT, 500, dims, got);
 	ds_session_answer(s);
 	read_to(s, N_TOKEN, 500, dims, got);
-	ck_assert_uint_eq(ds_session_prompt(s), N_TOKEN);
+	ck_assert_uint_eq(ds_session_prompt(s, SIZE_MAX), N_TOKEN);
 	ck_assert(memcmp(got, want, bytes) == 0);
 	ds_session_free(s);
 	free(want);

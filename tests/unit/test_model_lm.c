@@ -263,6 +263,51 @@ START_TEST(test_truncate_far)
 }
 END_TEST
 
+/* A question attends to all keys, however it comes, and what was one is not taken for a text. */
+START_TEST(test_question)
+{
+	static const struct ds_attn_policy sparse = {.kind = DS_ATTN_AUTO, .param = {0.1, 4, 2}};
+	static const size_t splits[] = {400, 1, 7, 100};
+	struct ds_session_options options = {.attn = &sparse};
+	struct ds_model *model = open_model(models[_i]);
+	size_t bytes = ds_model_dims(model) * sizeof(float);
+	float *want = malloc(bytes);
+	struct ds_session *s;
+	struct ds_err err;
+
+	if (strncmp(models[_i], "deepseek2", 9) == 0) {
+		ck_assert_int_eq(ds_session_new(&s, model, NULL, &options, &err), DS_EUNSUPPORTED);
+		free(want);
+		ds_model_close(model);
+		return;
+	}
+	ck_assert_int_eq(ds_session_new(&s, model, NULL, &options, &err), DS_OK);
+	ck_assert(ds_session_chooses(s));
+	for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) {
+		ds_session_truncate(s, 0);
+		ds_session_question(s, 256);
+		for (size_t at = 0, n; at < 400; at += n) {
+			n = 400 - at < splits[i] ? 400 - at : splits[i];
+			read_ids(s, ids + at, n, at + n == 400);
+		}
+		ck_assert_uint_eq(ds_session_prompt(s, 256), 400);
+		ck_assert_uint_eq(ds_session_prompt(s, 320), 256);
+		ck_assert_uint_eq(ds_session_prompt(s, 192), 192);
+		if (i == 0)
+			memcpy(want, ds_session_state(s, 0), bytes);
+		ck_assert_mem_eq(want, ds_session_state(s, 0), bytes);
+	}
+	ds_session_truncate(s, 256);
+	read_ids(s, ids + 256, 144, 1);
+	ck_assert_uint_eq(ds_session_prompt(s, 320), 320);
+	if (strncmp(models[_i], "gemma3", 6) != 0) /* few of its layers look so far */
+		ck_assert_mem_ne(want, ds_session_state(s, 0), bytes);
+	ds_session_free(s);
+	free(want);
+	ds_model_close(model);
+}
+END_TEST
+
 /* How far rounded pages take the states of later tokens from those of exact attention. */
 START_TEST(test_exact)
 {
@@ -586,6 +631,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_wanted, 0, N_MODEL);
 	tcase_add_loop_test(tc, test_truncate, 0, N_MODEL);
 	tcase_add_loop_test(tc, test_truncate_far, 0, N_MODEL);
+	tcase_add_loop_test(tc, test_question, 0, N_MODEL);
 	tcase_add_loop_test(tc, test_exact, 0, N_MODEL);
 	tcase_add_loop_test(tc, test_policies_of_layers, 0, N_MODEL);
 	tcase_add_test(tc, test_session_refusals);

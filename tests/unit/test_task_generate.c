@@ -93,6 +93,65 @@ START_TEST(test_prefixes)
 }
 END_TEST
 
+static char *repeated(size_t n, const char *end)
+{
+	static const char line[] = "the cat sat on the mat and looked at a dog\n";
+	char *text = malloc(n * strlen(line) + strlen(end) + 1);
+
+	ck_assert_ptr_nonnull(text);
+	for (size_t i = 0; i < n; i++)
+		memcpy(text + i * strlen(line), line, strlen(line));
+	strcpy(text + n * strlen(line), end);
+	return text;
+}
+
+/* Texts that are read sparsely up to their last tokens, some of them as they come: nothing depends
+ * on what was read before. */
+START_TEST(test_questions)
+{
+	static const struct {
+		size_t lines;
+		const char *end;
+	} texts[] = {{18, "who?"}, {22, "where?"}, {22, "what?"}, {15, "who?"}, {22, "where?"}};
+	struct ds_attn_policy sparse = {.kind = DS_ATTN_AUTO, .param = {0.1, 2, 2}};
+	struct ds_reader_options o = {.context = 1024, .batch = 64, .attn = &sparse};
+	struct ds_reader r;
+	struct ds_err err;
+
+	ck_assert_int_eq(ds_reader_open(&r, model, NULL, &o, &err), DS_OK);
+	for (size_t i = 0; i < 2 * sizeof texts / sizeof *texts; i++) {
+		char *text = repeated(texts[i / 2].lines, texts[i / 2].end);
+		struct ds_turn turn = {.text = {part(text)}, .n_text = 1}, open = {.n_text = 0};
+		struct ds_buf kept = {0}, alone = {0};
+		struct ds_generated made;
+		struct ds_reader fresh;
+
+		if (i % 2) { /* as it comes */
+			ck_assert_int_eq(ds_reader_begin(&r, &open, &err), DS_OK);
+			for (size_t at = 0; at < strlen(text); at += 100)
+				ck_assert_int_eq(ds_reader_more(&r, text + at,
+								strlen(text) - at < 100
+									? strlen(text) - at
+									: 100,
+								at % 300 == 0, &err),
+						 DS_OK);
+		}
+		ck_assert_int_eq(answer(&r, &turn, &kept, &made, &err), DS_OK);
+		ck_assert_uint_gt(made.prompt_tokens, 400);
+		ck_assert_int_eq(ds_reader_open(&fresh, model, NULL, &o, &err), DS_OK);
+		ck_assert_int_eq(answer(&fresh, &turn, &alone, &made, &err), DS_OK);
+		ds_reader_close(&fresh);
+		ck_assert_uint_eq(kept.len, alone.len);
+		ck_assert(kept.len == 0 || memcmp(kept.data, alone.data, kept.len) == 0);
+		ds_buf_fini(&kept);
+		ds_buf_fini(&alone);
+		free(text);
+	}
+	ck_assert_uint_gt(r.cached_tokens + r.ahead_tokens, 0);
+	ds_reader_close(&r);
+}
+END_TEST
+
 START_TEST(test_limits)
 {
 	struct ds_reader_options o = {.context = 20, .raw = true};
@@ -303,6 +362,7 @@ int main(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, test_prefixes);
 	tcase_add_test(tc, test_limits);
+	tcase_add_test(tc, test_questions);
 	tcase_add_test(tc, test_refused);
 	tcase_add_test(tc, test_windows);
 	tcase_add_test(tc, test_calibration);
