@@ -6,7 +6,6 @@
  */
 #include "attn/decode.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "attn/audit.h"
@@ -44,7 +43,6 @@ struct ds_attn_decode {
 	size_t n_layer, n_panel; /* of the context */
 	size_t *n_page;		 /* [n_layer]: that have gists */
 	char *gist;		 /* [n_layer][n_head][n_panel] panels */
-	float *work;		 /* [threads][2 dim_k] */
 	float *none;		 /* [16] */
 	char *memory;		 /* [threads][DS_ATTN8_SCRATCH]: of the kernels */
 	struct share *of;	 /* [n_share] */
@@ -72,48 +70,6 @@ static struct panel panel_at(const struct ds_attn *attn, uint32_t layer, uint32_
 
 /* --- gists --------------------------------------------------------------------------------- */
 
-/* Means of a block's residuals, and half their standard deviations: g [2 dim_k]. */
-static void gist_of(const struct ds_page8 *page, size_t block, size_t dim, float *g)
-{
-	const int8_t *k = page->k + block * DS_ATTN8_BLOCK * dim;
-	const float *scale = page->k_scale + block * DS_ATTN8_BLOCK;
-
-	for (size_t d = 0; d < dim; d++) {
-		float sum = 0, squares = 0, spread;
-
-		for (size_t t = 0; t < DS_ATTN8_BLOCK; t++) {
-			float x = (float)k[(d / 4 * DS_ATTN8_BLOCK + t) * 4 + d % 4] * scale[t];
-
-			sum += x;
-			squares += x * x;
-		}
-		sum /= DS_ATTN8_BLOCK;
-		spread = squares / DS_ATTN8_BLOCK - sum * sum;
-		g[d] = sum;
-		g[dim + d] = spread > 0 ? sqrtf(spread) / 2 : 0;
-	}
-}
-
-/* A gist into its lane of a panel, rounded as attn8.h says. */
-static void put_gist(const struct panel *panel, size_t lane, const float *g, size_t n)
-{
-	float max = 0, factor;
-	int32_t sum = 0;
-
-	for (size_t i = 0; i < n; i++)
-		max = fabsf(g[i]) > max ? fabsf(g[i]) : max;
-	factor = max < 0x1p-100f ? 0 : 127 / max;
-	for (size_t i = 0; i < n; i++) {
-		int32_t a = (int32_t)rintf(g[i] * factor);
-
-		a = a > 127 ? 127 : a < -127 ? -127 : a;
-		panel->k[(i / 4 * LANES + lane) * 4 + i % 4] = (int8_t)a;
-		sum += a;
-	}
-	panel->scale[lane] = max < 0x1p-100f ? 0 : max / 127;
-	panel->zero[lane] = -128 * sum;
-}
-
 /* A page of a KV head that has none yet. */
 static void do_page(void *arg, size_t index, unsigned thread)
 {
@@ -124,11 +80,17 @@ static void do_page(void *arg, size_t index, unsigned thread)
 	size_t page = d->n_page[call->layer] + index / attn->shape.n_head, dim = attn->shape.dim_k;
 	struct panel panel = panel_at(attn, call->layer, head, page / PANEL_PAGES);
 	struct ds_page8 p = ds_kv_page8(call->kv, call->layer, head, page);
-	float *g = d->work + thread * 2 * dim;
+	struct ds_attn8_gist gist = {.dim_k = dim,
+				     .to = panel.k,
+				     .to_scale = panel.scale,
+				     .to_zero = panel.zero,
+				     .lane = page % PANEL_PAGES * PAGE_BLOCKS};
 
-	for (size_t b = 0; b < PAGE_BLOCKS; b++) {
-		gist_of(&p, b, dim, g);
-		put_gist(&panel, page % PANEL_PAGES * PAGE_BLOCKS + b, g, 2 * dim);
+	(void)thread;
+	for (size_t i = 0; i < DS_KV_PAGE; i += DS_ATTN8_BLOCK, gist.lane++) {
+		gist.k = p.k + i * dim;
+		gist.k_scale = p.k_scale + i;
+		attn->kern->attn8->gist(&gist);
 	}
 }
 
@@ -368,8 +330,6 @@ static bool new_memory(struct ds_attn *attn, struct ds_attn_decode *d)
 
 	d->n_page = ds_arena_alloc(&attn->mem, shape->n_layer, sizeof *d->n_page);
 	d->gist = (char *)ds_kern_floats(&attn->mem, panels * panel_bytes(shape) / sizeof(float));
-	d->work =
-		ds_kern_floats(&attn->mem, ds_pool_threads(attn->pool) * 2 * (size_t)shape->dim_k);
 	d->none = ds_kern_floats(&attn->mem, LANES);
 	d->memory = (char *)ds_kern_floats(&attn->mem, ds_pool_threads(attn->pool) *
 							       DS_ATTN8_SCRATCH / sizeof(float));
@@ -377,8 +337,8 @@ static bool new_memory(struct ds_attn *attn, struct ds_attn_decode *d)
 	d->max = ds_kern_floats(&attn->mem, d->n_panel * LANES / DS_ATTN8_UNIT * LANES);
 	d->block = ds_arena_alloc(&attn->mem, DS_ROUNDED_SEGMENT, sizeof *d->block);
 	d->of = ds_arena_alloc(&attn->mem, attn->n_share, sizeof *d->of);
-	if (!d->n_page || !d->gist || !d->work || !d->none || !d->memory || !d->mass || !d->max ||
-	    !d->block || !d->of)
+	if (!d->n_page || !d->gist || !d->none || !d->memory || !d->mass || !d->max || !d->block ||
+	    !d->of)
 		return false;
 	memset(d->n_page, 0, shape->n_layer * sizeof *d->n_page);
 	memset(d->none, 0, LANES * sizeof *d->none);

@@ -147,6 +147,21 @@ struct ds_attn8_pick {
 };
 #define DS_ATTN8_TIGHTENED 8
 
+/*
+ * A gist of a block: of each channel of its 16 residuals the mean, then of each half the standard
+ * deviation (of none below 0), sums as v16_sum; rounded as above with one scale.  16 gists lie
+ * together as 16 keys of 2 dim_k values do.
+ */
+struct ds_attn8_gist {
+	size_t dim_k;
+	const int8_t *k; /* the block's */
+	const float *k_scale;
+	int8_t *to; /* [2 dim_k / 4][16][4] */
+	float *to_scale;
+	int32_t *to_zero;
+	size_t lane; /* which of the 16 */
+};
+
 /* What blocks would have of the softmax of up to 16 rows, if all their keys had one rough score. */
 struct ds_attn8_guess {
 	size_t n, n_block; /* n_block: a multiple of 4 */
@@ -196,6 +211,7 @@ struct ds_attn8_kern {
 	 * keeps less than keep, least is halved, up to 7 times, and then all are kept.
 	 */
 	void (*pick)(const struct ds_attn8_pick *p);
+	void (*gist)(const struct ds_attn8_gist *g);
 	/* Powers as weigh() has them, relative to each row's greatest score, by their sum,
 	 * ascending; the rows summed (v16_sum).  A score that is no number counts as 2^-126. */
 	void (*guess)(const struct ds_attn8_guess *g);
