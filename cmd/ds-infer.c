@@ -102,11 +102,11 @@ static const struct {
 	{OPT_SYSTEM, TALKING},
 	{OPT_TEMPLATE, TALKING},
 	{OPT_RAW, TALKING},
-	{OPT_CONTEXT, READING},
+	{OPT_CONTEXT, READING | BIT(EMBED)},
 	{OPT_SKIP_LAYERS, READING},
-	{CLI_MEMORY, READING},
-	{OPT_ATTN, READING},
-	{OPT_REQUIRE_MASS, READING},
+	{CLI_MEMORY, READING | BIT(EMBED)},
+	{OPT_ATTN, READING | BIT(EMBED)},
+	{OPT_REQUIRE_MASS, READING | BIT(EMBED)},
 	{OPT_BEYOND, BIT(GENERATE) | BIT(SCORE)},
 	{'n', WRITING},
 	{OPT_TEMP, WRITING},
@@ -387,11 +387,26 @@ static enum cli_format choose_format(const struct infer *cmd)
 	return cli_format_for_output(&cmd->cli);
 }
 
+/* What encoders and static models do not have. */
+static void check_encoder(const struct infer *cmd)
+{
+	const char *option = cmd->reading.attn || cmd->profile_path ? "attn"
+			     : cmd->require_mass > 0		    ? "require-mass"
+			     : cmd->reading.context		    ? "context"
+			     : cmd->memory			    ? "memory"
+								    : NULL;
+
+	if (option && !ds_model_is_lm(cmd->model))
+		cli_usage(&cmd->cli, "--%s is for language models", option);
+}
+
 static enum ds_status open_model(struct infer *cmd, struct ds_err *err)
 {
 	double start = cli_seconds();
 
 	DS_TRY(ds_model_open(&cmd->model, cmd->cli.model, err));
+	if (cmd->task == &tasks[EMBED])
+		check_encoder(cmd);
 	for (size_t i = 0; i < cmd->n_lora; i++)
 		DS_TRY(ds_model_lora_add(cmd->model, cmd->lora[i].path, cmd->lora[i].scale, err));
 	if (cmd->pooling != DS_POOL_OTHER)

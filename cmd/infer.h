@@ -139,6 +139,7 @@ enum ds_status infer_put_text(struct infer *cmd, const struct infer_name *name,
 
 /* The model of -m for a language-model task, with figures for --stats. */
 enum ds_status infer_open_reader(struct infer *cmd, struct ds_reader *reader, struct ds_err *err);
+void infer_session_stats(struct infer *cmd, const struct ds_session *session);
 void infer_reader_stats(struct infer *cmd, const struct ds_reader *reader);
 void infer_generator_stats(struct infer *cmd, const struct ds_generator *gen);
 

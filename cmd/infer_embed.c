@@ -37,8 +37,9 @@ struct pending {
 struct embed {
 	struct infer *cmd;
 	struct ds_embedder *emb;
-	uint64_t documents; /* begun in the output */
-	struct ds_buf name; /* of the document being written */
+	struct ds_session_options reading; /* of language models */
+	uint64_t documents;		   /* begun in the output */
+	struct ds_buf name;		   /* of the document being written */
 	/* the batch */
 	struct pending *queue;
 	size_t n_queue, cap_queue, n_texts;
@@ -198,6 +199,9 @@ static enum ds_status flush(struct embed *in, struct ds_err *err)
 static enum ds_status queue(struct embed *in, struct pending p, const void *bytes, size_t n,
 			    struct ds_err *err)
 {
+	if (n > in->cmd->text_max && in->cmd->memory)
+		return ds_fail(err, DS_ELIMIT, "a chunk is longer than %zu bytes",
+			       in->cmd->text_max);
 	DS_TRY(ds_grow(&in->queue, &in->cap_queue, in->n_queue + 1, sizeof *in->queue, err));
 	p.at = in->bytes.len;
 	p.len = n;
@@ -300,10 +304,10 @@ static enum ds_status plain_read(struct plain *plain, struct ds_in *input, struc
 		buf->len += got;
 		if (plain->in->cmd->lines)
 			DS_TRY(plain_lines(plain, buf, err));
-		if (buf->len > INFER_TEXT_BYTES_MAX)
+		if (buf->len > plain->in->cmd->text_max)
 			return ds_fail_at(err, DS_ELIMIT, input->name, plain->start,
 					  "a text is longer than %zu bytes (ds-chunk cuts it)",
-					  INFER_TEXT_BYTES_MAX);
+					  plain->in->cmd->text_max);
 	} while (got);
 	if (buf->len || !plain->in->cmd->lines)
 		return plain_chunk(plain, buf->data, buf->len, DS_CUT_END, err);
@@ -358,18 +362,28 @@ static enum ds_status run(struct embed *in, struct ds_err *err)
 
 static enum ds_status open_embed(struct embed *in, struct ds_err *err)
 {
-	uint32_t dims = ds_model_dims(in->cmd->model);
+	struct infer *cmd = in->cmd;
+	uint32_t dims = ds_model_dims(cmd->model);
 
-	DS_TRY(ds_embedder_new(&in->emb, in->cmd->model, in->cmd->pool, err));
+	DS_TRY(ds_embedder_new(&in->emb, cmd->model, cmd->pool, err));
+	if (ds_model_is_lm(cmd->model)) {
+		if (cmd->memory)
+			DS_TRY(infer_fit_memory(cmd, err));
+		in->reading = (struct ds_session_options){.context = cmd->reading.context,
+							  .batch = cmd->reading.batch,
+							  .attn = cmd->reading.attn,
+							  .n_attn = cmd->reading.n_attn};
+		DS_TRY(ds_embedder_read_as(in->emb, &in->reading, err));
+	}
 	/* a language model takes text after text: nothing is won by waiting */
-	in->texts_max = ds_model_is_lm(in->cmd->model) ? 1 : BATCH_TEXTS;
+	in->texts_max = ds_model_is_lm(cmd->model) ? 1 : BATCH_TEXTS;
 	in->texts = ds_alloc(BATCH_TEXTS, sizeof *in->texts);
 	in->vectors = ds_alloc((size_t)BATCH_TEXTS * dims, sizeof *in->vectors);
 	in->values = ds_alloc(dims, sizeof(float));
 	in->floats = ds_alloc(dims, sizeof *in->floats);
 	if (!in->texts || !in->vectors || !in->values || !in->floats)
 		return ds_fail_nomem(err, (size_t)BATCH_TEXTS * dims * sizeof *in->vectors);
-	return infer_open_output(in->cmd, err);
+	return infer_open_output(cmd, err);
 }
 
 static void close_embed(struct embed *in)
@@ -378,6 +392,8 @@ static void close_embed(struct embed *in)
 	if (in->emb)
 		cli_stat_u64(&in->cmd->cli, "prompt_tokens", ds_embedder_tokens(in->emb));
 	cli_stat_real(&in->cmd->cli, "prompt_seconds", in->seconds);
+	if (in->emb && ds_embedder_session(in->emb))
+		infer_session_stats(in->cmd, ds_embedder_session(in->emb));
 	ds_embedder_free(in->emb);
 	free(in->queue);
 	free(in->texts);

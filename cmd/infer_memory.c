@@ -53,6 +53,7 @@ static enum ds_status session_bytes(const struct fit *f, uint32_t context, uint3
 				       .skip = r->skip,
 				       .n_skip = r->n_skip,
 				       .attn = r->attn,
+				       .n_attn = r->n_attn,
 				       .carry = r->carry};
 	struct ds_session *s;
 

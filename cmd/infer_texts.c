@@ -387,22 +387,27 @@ static void infer_audit(struct infer *cmd, const struct ds_session_stats *stats)
 		cmd->cli.status = 3;
 }
 
-void infer_reader_stats(struct infer *cmd, const struct ds_reader *reader)
+void infer_session_stats(struct infer *cmd, const struct ds_session *session)
 {
 	char policy[DS_ATTN_TEXT_BYTES];
 	struct ds_session_stats stats;
 
+	ds_attn_policy_text(&cmd->attn, policy, sizeof policy);
+	cli_stat_text(&cmd->cli, "attn", cmd->profile_path ? cmd->profile_path : policy);
+	ds_session_stats(session, &stats);
+	if (stats.pairs)
+		cli_stat_real(&cmd->cli, "density", (double)stats.pairs_seen / (double)stats.pairs);
+	infer_audit(cmd, &stats);
+}
+
+void infer_reader_stats(struct infer *cmd, const struct ds_reader *reader)
+{
 	cli_stat_u64(&cmd->cli, "documents", cmd->documents);
 	cli_stat_u64(&cmd->cli, "prompt_tokens", reader->prompt_tokens);
 	cli_stat_u64(&cmd->cli, "cached_tokens", reader->cached_tokens);
 	cli_stat_u64(&cmd->cli, "ahead_tokens", reader->ahead_tokens);
 	cli_stat_real(&cmd->cli, "prompt_seconds", reader->prompt_seconds);
-	ds_attn_policy_text(&cmd->attn, policy, sizeof policy);
-	cli_stat_text(&cmd->cli, "attn", cmd->profile_path ? cmd->profile_path : policy);
-	ds_session_stats(reader->session, &stats);
-	if (stats.pairs)
-		cli_stat_real(&cmd->cli, "density", (double)stats.pairs_seen / (double)stats.pairs);
-	infer_audit(cmd, &stats);
+	infer_session_stats(cmd, reader->session);
 	if (cmd->reading.carry)
 		cli_stat_u64(&cmd->cli, "context_rolls", ds_session_rolls(reader->session));
 }

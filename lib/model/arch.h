@@ -45,6 +45,7 @@ struct ds_embedder {
 	struct ds_pool *pool;
 	unsigned n_worker;
 	struct ds_embed_worker *worker; /* [n_worker] */
+	const struct ds_session_options *reading; /* of language models; NULL: as they are */
 };
 
 struct ds_arch {

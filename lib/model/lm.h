@@ -64,6 +64,16 @@ struct ds_session_options {
 };
 
 struct ds_session;
+/*
+ * Embed with sessions like this one, before the first text: a text longer than options.context is
+ * read in windows of it.  What options points to outlives the embedder.  DS_EINVAL when the model
+ * is not a language model.
+ */
+enum ds_status ds_embedder_read_as(struct ds_embedder *emb,
+				   const struct ds_session_options *options, struct ds_err *err);
+/* Its session, or NULL: no text came yet, or the model has none. */
+const struct ds_session *ds_embedder_session(const struct ds_embedder *emb);
+
 /* DS_EINVAL when the model is not a language model; DS_ELIMIT for a context beyond the model's. */
 enum ds_status ds_session_new(struct ds_session **session_ret, const struct ds_model *model,
 			      struct ds_pool *pool, const struct ds_session_options *options,

@@ -16,6 +16,7 @@ struct scratch {
 	uint32_t *id;	       /* [n] the window that is being filled, with its prefix */
 	size_t n, cap;
 	size_t n_window; /* of the text, read */
+	size_t context;	 /* of a window */
 	float *vector;	 /* [dims] of the window read last */
 	float *out;	 /* [dims] sum over windows */
 };
@@ -44,8 +45,11 @@ void ds_lm_embed_free(void *scratch)
 static enum ds_status fill_scratch(struct scratch *s, const struct ds_embedder *emb,
 				   struct ds_err *err)
 {
+	static const struct ds_session_options plain;
 	const struct ds_model *model = emb->model;
+	const struct ds_session_options *o = emb->reading ? emb->reading : &plain;
 
+	s->context = o->context ? o->context : model->context;
 	s->vector = ds_alloc(model->dims, sizeof *s->vector);
 	if (!s->vector)
 		return ds_fail_nomem(err, model->dims * sizeof *s->vector);
@@ -53,10 +57,10 @@ static enum ds_status fill_scratch(struct scratch *s, const struct ds_embedder *
 	if (model->pooling == DS_POOL_OTHER)
 		return ds_fail_at(err, DS_EUNSUPPORTED, model->path, DS_NO_OFFSET,
 				  "%s.pooling_type is not 1 (mean) or 3 (last)", model->arch->name);
-	if (s->affix.n_prefix + s->affix.n_suffix >= model->context)
+	if (s->affix.n_prefix + s->affix.n_suffix >= s->context)
 		return ds_fail_at(err, DS_EUNSUPPORTED, model->path, DS_NO_OFFSET,
-				  "a context of %u tokens has no room for text", model->context);
-	return ds_session_new(&s->session, model, emb->pool, &(struct ds_session_options){0}, err);
+				  "a context of %zu tokens has no room for text", s->context);
+	return ds_session_new(&s->session, model, emb->pool, o, err);
 }
 
 static enum ds_status new_scratch(const struct ds_embedder *emb, struct ds_err *err)
@@ -128,7 +132,7 @@ static enum ds_status take_tokens(void *arg, uint32_t *id, size_t n, struct ds_e
 {
 	const struct take *take = arg;
 	struct scratch *s = take->s;
-	size_t full = take->model->context - s->affix.n_suffix;
+	size_t full = s->context - s->affix.n_suffix;
 
 	while (n) {
 		size_t room;
@@ -180,4 +184,21 @@ enum ds_status ds_lm_embed(struct ds_embedder *emb, const struct ds_part *texts,
 		}
 	}
 	return DS_OK;
+}
+
+enum ds_status ds_embedder_read_as(struct ds_embedder *emb,
+				   const struct ds_session_options *options, struct ds_err *err)
+{
+	if (!ds_model_is_lm(emb->model))
+		return ds_fail_at(err, DS_EINVAL, emb->model->path, DS_NO_OFFSET,
+				  "%s is not a language model", emb->model->arch->name);
+	emb->reading = options;
+	return DS_OK;
+}
+
+const struct ds_session *ds_embedder_session(const struct ds_embedder *emb)
+{
+	const struct scratch *s = emb->worker->scratch;
+
+	return ds_model_is_lm(emb->model) && s ? s->session : NULL;
 }

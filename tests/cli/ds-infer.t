@@ -152,7 +152,7 @@ $ ds-infer -t generate --type f16 -m m/llama-q8_0.gguf
 ! Try 'ds-infer --help'.
 ? 2
 $ ds-infer -t embed --memory 1G
-! ds-infer: --memory is not for -t embed
+! ds-infer: --memory is for language models
 ! Try 'ds-infer --help'.
 ? 2
 $ ds-infer -t score --memory much -m m/llama-q8_0.gguf
@@ -243,8 +243,21 @@ $ seq 1500 | ds-infer -t score --attn topk:40 --require-mass 1 --format text -o 
 !~ ds-infer: attention kept 0\.\d+ of its mass in the mean, at least 1 required
 ? 3
 $ seq 1500 | ds-infer -t score --attn auto:1 --require-mass 0.9 --format text -o mass.txt -m m/llama-long.gguf
-$ ds-infer -t embed --attn exact -m m/llama-q8_0.gguf
-! ds-infer: --attn is not for -t embed
+$ seq 1500 | ds-infer -t embed --attn window:100 --require-mass 0.9 -o mass.txt -m m/llama-long.gguf
+!~ ds-infer: attention kept 0\.\d+ of its mass in the mean, at least 0\.9 required
+? 3
+$ seq 1500 | ds-infer -t embed --attn window:20000 --format jsonl -m m/llama-long.gguf >window.txt
+$ seq 1500 | ds-infer -t embed --memory 30M --format jsonl -m m/llama-long.gguf >dense.txt
+$ cmp window.txt dense.txt
+$ seq 1500 | ds-infer -t embed --context 300 --format jsonl -m m/llama-long.gguf >short.txt
+$ cmp -s short.txt dense.txt
+? 1
+$ ds-infer -t embed --attn exact
+! ds-infer: --attn is for language models
+! Try 'ds-infer --help'.
+? 2
+$ ds-infer -t embed --skip-layers 1 -m m/llama-q8_0.gguf
+! ds-infer: --skip-layers is not for -t embed
 ! Try 'ds-infer --help'.
 ? 2
 $ ds-infer -t score --windows whole -m m/llama-q8_0.gguf
