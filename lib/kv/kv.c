@@ -344,7 +344,7 @@ static void turn_half(uint16_t *key, const struct ds_kern *kern, const struct ds
 		key[d * DS_KERN_LANES] = half[d];
 }
 
-/* A residual, turned in place and rounded as attn8.h says. */
+/* A residual, moved in place, and then turned and rounded as attn8.h says. */
 static void turn_rounded(const struct ds_page8 *page, size_t token, const struct ds_kern *kern,
 			 const struct ds_kv_move *move, const float *table, size_t dim)
 {
