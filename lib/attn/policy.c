@@ -33,7 +33,11 @@ struct form {
 	}
 /* Tokens of a window or of a choice: no context is longer. */
 #define TOKENS_MAX 16777216
-/* Below it, choosing costs what it saves. */
+/*
+ * Measured, processor time of one thread, choosing from the start: SmolLM2-135M (P of 1) 1.11 of
+ * dense attention's at 2,048 tokens, 1.12 at 4,096, 0.98 of it for the next 4,096; Qwen2.5-0.5B
+ * (P of 8) 0.90 at 3,072 and 0.87 at 4,096, where it is 42 instead of 44 digits of needles.
+ */
 #define BREAK_EVEN 4096
 
 static const struct form forms[DS_ATTN_KINDS] = {
