@@ -5,14 +5,14 @@
  * samples: each chooses for itself, by what is told roughly of every block of 16 keys, its gist.  A
  * gist is rounded as keys are (attn8.h), with one scale, from 2 dim_k values:
  *
- *	mean of the 16 residuals, channel by channel
- *	half their standard deviation, channel by channel
+ *	mean of the 16 residuals, turned, dim by dim
+ *	half their standard deviation, dim by dim
  *
  * With the rounded query a and its magnitudes |a| the rough score of a block is
  *
  *	I gs qs + mean		I = sum of a g over both halves, mean = row times mean key
  *
- * as if each channel were that much on the query's side.  A softmax of a query head over all
+ * as if each dim were that much on the query's side.  A softmax of a query head over all
  * blocks' scores gives their shares.  Query heads of one KV head are summed and choose together:
  * the first 64 tokens, the 64 before the page, and of the others
  *

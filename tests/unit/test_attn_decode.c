@@ -252,6 +252,7 @@ static double rough_score(const struct reader *r, uint32_t head, const float *qu
 	struct ds_page8 p = ds_kv_page8(r->kv, LAYER, head, b / 4);
 	const float *mean = ds_kv_k_mean(r->kv, LAYER, head, b / 4);
 	double g[2 * DIM], x[DIM], score = 0, scale;
+	float turned[DIM];
 	int a[DIM], c[2 * DIM], sum = 0;
 
 	for (size_t d = 0; d < DIM; d++) {
@@ -263,10 +264,13 @@ static double rough_score(const struct reader *r, uint32_t head, const float *qu
 			square += residual(&p, t, d) * residual(&p, t, d) / 16;
 		}
 		g[DIM + d] = sqrt(fmax(square - g[d] * g[d], 0)) / 2;
-		x[d] = (double)(query[d] * (1 / sqrtf(DIM) * LOG2_E));
-		score += x[d] * (double)mean[d];
+		turned[d] = query[d] * (1 / sqrtf(DIM) * LOG2_E);
+		score += (double)turned[d] * (double)mean[d];
 	}
-	scale = round_all(x, DIM, a) * round_all(g, 2 * DIM, c);
+	ds_attn8_turn(turned, DIM);
+	for (size_t d = 0; d < DIM; d++)
+		x[d] = (double)turned[d];
+	scale = round_all(x, DIM, a) * round_all(g, 2 * DIM, c) / DIM;
 	for (size_t d = 0; d < DIM; d++)
 		sum += a[d] * c[d] + abs(a[d]) * c[DIM + d];
 	return score + sum * scale;
