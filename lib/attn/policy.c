@@ -59,7 +59,7 @@ static const struct form forms[DS_ATTN_KINDS] = {
 	[DS_ATTN_AUTO] = {"auto",
 			  {SHARE("MASS", 500000), COUNT("P", 0, 8, 0), COUNT("S", 1, 64, 4)},
 			  BREAK_EVEN},
-	[DS_ATTN_ANSWER] = {"answer", {SHARE("MASS", 500000)}, BREAK_EVEN},
+	[DS_ATTN_ANSWER] = {"answer", {SHARE("MASS", 750000)}, BREAK_EVEN},
 };
 
 static const char *const shapes[DS_ATTN_PARAMS + 1] = {"no numbers", "one number", "two numbers",
