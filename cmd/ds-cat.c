@@ -127,7 +127,7 @@ static void convert(struct cli *cli, char **paths, int n)
 	enum ds_status st = DS_OK;
 	struct ds_err err;
 	struct ds_out out;
-	bool whole = true;
+	bool whole = true, ended;
 
 	if (ds_out_open(&out, cli->output, &err) != DS_OK) {
 		cli_error(cli, &err);
@@ -141,7 +141,10 @@ static void convert(struct cli *cli, char **paths, int n)
 			whole = false;
 		}
 	}
-	if (whole) {
+	/* after an input that cannot be read: whole documents on standard output still get their
+	 * end, so that what reads them knows that they are all */
+	ended = whole || (!cli->output && sink.form != CAT_NPY && !sink.open);
+	if (ended) {
 		st = cat_sink_finish(&sink, &err);
 		if (st != DS_OK)
 			cli_error(cli, &err);
@@ -150,7 +153,7 @@ static void convert(struct cli *cli, char **paths, int n)
 	cli_stat_u64(cli, "input_bytes", ((struct cat *)cli->user)->input_bytes);
 	cli_stat_u64(cli, "output_bytes", out.written);
 	cli_stat_u64(cli, "documents", sink.documents);
-	if (!whole || st != DS_OK)
+	if (!ended || st != DS_OK)
 		ds_out_abort(&out);
 	else if (ds_out_commit(&out, &err) != DS_OK)
 		cli_error(cli, &err);

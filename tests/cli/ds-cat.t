@@ -98,6 +98,9 @@ Bad input: one line, exit 1, no file.
 $ ds-cat missing a.frames -o out
 ! ds-cat: missing: cannot open: No such file or directory
 ? 1
+$ ds-cat --format frames a.frames missing >ended; s=$?; cmp ended a.frames && exit $s
+! ds-cat: missing: cannot open: No such file or directory
+? 1
 $ ds-cat . -o out
 ! ds-cat: .: is a directory
 ? 1
