@@ -154,7 +154,7 @@ static void score_means(const struct ds_attn *attn, const struct ds_attn_tile *t
 	float *mean = d->mean;
 
 	for (size_t i = 0; i < seg->n;) {
-		size_t first = index[i] / PAGE_BLOCKS, page = first;
+		size_t first = index[i] / PAGE_BLOCKS, page;
 
 		do
 			page = index[i++] / PAGE_BLOCKS;
