@@ -127,12 +127,14 @@ static enum ds_status put_profile(struct tuning *t, const struct ds_bench_figure
 	enum ds_status st;
 	char note[400];
 
-	snprintf(note, sizeof note,
-		 "%.150s\n%zu texts; against dense: perplexity %+.2f +- %.2f %%, %u of %u needles, "
-		 "%.2f of the time",
-		 ds_model_describe(t->b->model), t->b->n_text, 100 * ds_bench_change(&f->change),
-		 100 * ds_bench_change_error(&f->change), f->needles_found,
-		 t->reference.needles_found, f->read_cpu_seconds / t->reference.read_cpu_seconds);
+	snprintf(
+		note, sizeof note,
+		"%.150s\n%zu text%s; against dense: perplexity %+.2f +- %.2f %%, %u of %u needles, "
+		"%.2f of the time",
+		ds_model_describe(t->b->model), t->b->n_text, t->b->n_text > 1 ? "s" : "",
+		100 * ds_bench_change(&f->change), 100 * ds_bench_change_error(&f->change),
+		f->needles_found, t->reference.needles_found,
+		f->read_cpu_seconds / t->reference.read_cpu_seconds);
 	st = ds_attn_profile_write(&profile, note, &text, err);
 	if (st == DS_OK)
 		st = ds_out_write(&t->b->out, text.data, text.len, err);
