@@ -57,10 +57,10 @@ def prompt_of(path, n):
             return out
     sys.exit(f"no prompt of {n} tokens for {path}")
 
-def llama_bench(path, flash, prompt=512, n=128, depth=0):
+def llama_bench(path, flash, prompt=512, n=128, depth=0, warm=True):
     """Tokens a second of llama-bench: of a prompt, and of n generated, after depth tokens; None for none asked."""
     run = subprocess.run([os.path.join(LLAMA, "llama-bench"), "-m", path, "-t", THREADS, "-p", str(prompt), "-n", str(n), "-r", "1",
-                          "-d", str(depth), "-fa", str(flash), "-o", "json"], check=True, text=True, stdout=subprocess.PIPE,
+                          "-d", str(depth), "-fa", str(flash), "-o", "json", *([] if warm else ["--no-warmup"])], check=True, text=True, stdout=subprocess.PIPE,
                          stderr=subprocess.DEVNULL)
     rows = {bool(r["n_prompt"]): r["avg_ts"] for r in json.loads(run.stdout)}
     return rows.get(True), rows.get(False)
