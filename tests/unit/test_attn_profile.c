@@ -44,7 +44,7 @@ START_TEST(test_there_and_back)
 	ck_assert_int_eq(ds_buf_append(&text, "", 1, &err), DS_OK);
 	ck_assert_str_eq((char *)text.data, "ds-profile 1\nmodel 0123456789abcdef\nlength 8192\n"
 					    "layers 0-1 dense\nlayers 2-2 keys:512,32\n"
-					    "layers 3-29 mass:0.25,4,4\n# one\n# two\n");
+					    "layers 3-29 mass:0.25,0,4\n# one\n# two\n");
 	ds_buf_fini(&text);
 	ds_buf_fini(&same);
 	ds_attn_profile_fini(&p);
