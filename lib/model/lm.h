@@ -126,6 +126,29 @@ size_t ds_session_prompt(const struct ds_session *session, size_t question);
  */
 size_t ds_session_truncate(struct ds_session *session, size_t n);
 
+/*
+ * Sequences of one model that are read a token each at a time, in one pass over the weights: what
+ * they give has the same bytes as when each is read alone.
+ */
+struct ds_lockstep;
+#define DS_LOCKSTEP_MAX 256
+/* n sequences, 1 .. DS_LOCKSTEP_MAX, as options say (batch counts for nothing).  DS_EUNSUPPORTED
+ * with latent attention (deepseek2); otherwise as ds_session_new(). */
+enum ds_status ds_lockstep_new(struct ds_lockstep **steps_ret, const struct ds_model *model,
+			       struct ds_pool *pool, const struct ds_session_options *options,
+			       size_t n, struct ds_err *err);
+void ds_lockstep_free(struct ds_lockstep *steps);
+uint64_t ds_lockstep_bytes(const struct ds_lockstep *steps);
+/* Sequence i < n, to be told apart and cut back; it is read only by the next one. */
+struct ds_session *ds_lockstep_session(struct ds_lockstep *steps, size_t i);
+/* Token id[i] of sequence which[i], n different ones.  After a failure the sequences hold what they
+ * held before, or nothing. */
+enum ds_status ds_lockstep_read(struct ds_lockstep *steps, const uint32_t *which,
+				const uint32_t *id, size_t n, struct ds_err *err);
+/* Logits after n of the tokens read last, from the first-th on, into out [n][vocab]. */
+enum ds_status ds_lockstep_logits(struct ds_lockstep *steps, size_t first, size_t n, float *out,
+				  struct ds_err *err);
+
 /* What was read so far, tokens that were forgotten included. */
 struct ds_session_stats {
 	/* pairs of a query and a key at or before it, of all layers and heads: of these pairs, so

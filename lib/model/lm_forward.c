@@ -59,7 +59,7 @@ static void embed_token(const struct ds_lm_step *step, size_t i)
 		s->kern->scale(x, x, n, lm->config.embed_scale);
 	for (unsigned r = 0; r < DS_LM_ROPES; r++)
 		if (s->rope[r])
-			ds_rope_table(&lm->rope[r], step->pass->pos + i,
+			ds_rope_table(&lm->rope[r], ds_lm_pos(step->pass, i),
 				      s->rope[r] + i * 2 * lm->rope[r].dims);
 }
 
@@ -164,16 +164,18 @@ static void place_token(const struct ds_lm_step *step, size_t i)
 	struct ds_session *s = step->s;
 	const struct ds_lm_config *c = &s->lm->config;
 	const struct ds_lm_pass *pass = step->pass;
+	struct ds_session *owner = ds_lm_owner(s, pass, i);
+	size_t pos = ds_lm_pos(pass, i);
 	float *k = s->k + i * c->n_head_kv * c->dim_k, *v = s->v + i * c->n_head_kv * c->dim_v;
 
 	place_heads(step, k, c->n_head_kv, step->layer->k_norm, i);
 	ds_lm_check(s, v, c->n_head_kv * c->dim_v, DS_LM_HALF_MAX);
-	ds_kv_put(s->kv, s->kern, ds_lm_kv_layer(s, step->layer), pass->pos + i, k, v);
+	ds_kv_put(owner->kv, s->kern, ds_lm_kv_layer(owner, step->layer), pos, k, v);
 	if (i >= pass->n - pass->n_out) {
 		float *q = s->q + i * c->n_head * c->dim_k;
 
 		place_heads(step, q, c->n_head, step->layer->q_norm, i);
-		ds_lm_carry_note(s, step->layer, pass->pos + i, q);
+		ds_lm_carry_note(owner, step->layer, pos, q);
 	}
 }
 
@@ -196,11 +198,50 @@ static void seal_pages(struct ds_lm_step *step)
 		ds_lm_each(step, pages * step->s->lm->config.n_head_kv, seal_page);
 }
 
+/* Tokens of owner, with the rest of what the call needs. */
+static void attend(struct ds_session *s, struct ds_session *owner, const struct ds_lm_layer *layer,
+		   struct ds_attn_call call)
+{
+	const struct ds_lm_config *c = &s->lm->config;
+	size_t width = c->n_head * c->dim_k;
+
+	call.kv = owner->kv;
+	call.layer = ds_lm_kv_layer(owner, layer);
+	call.n_head = (uint32_t)c->n_head;
+	call.q_stride = width;
+	call.scale = c->attn_scale;
+	call.window = layer->window;
+	call.question = call.pos >= ds_lm_question(owner);
+	call.answer = call.pos >= ds_lm_answer(owner);
+	call.boundaries = owner->boundaries;
+	call.out_stride = c->n_head * c->dim_v;
+	ds_attn_run(ds_lm_attn(owner, layer), &call);
+}
+
+/* The token of one session, on one thread. */
+static void attend_token(void *arg, size_t i, unsigned thread)
+{
+	const struct ds_lm_step *step = arg;
+	struct ds_session *s = step->s, *owner = ds_lm_owner(s, step->pass, i);
+	const struct ds_lm_config *c = &s->lm->config;
+	size_t pos = ds_lm_pos(step->pass, i);
+	struct ds_lm_pass pass = {.pos = pos, .n = 1};
+	struct ds_lm_step own = {.s = owner, .layer = step->layer, .pass = &pass};
+
+	(void)thread;
+	seal_pages(&own);
+	attend(s, owner, step->layer,
+	       (struct ds_attn_call){.pos = pos,
+				     .n = 1,
+				     .q = s->q + i * c->n_head * c->dim_k,
+				     .out = ds_act_row(s->act, i)});
+}
+
 void ds_lm_attention(struct ds_session *s, const struct ds_lm_layer *layer,
 		     const struct ds_lm_pass *pass)
 {
 	const struct ds_lm_config *c = &s->lm->config;
-	size_t skip = pass->n - pass->n_out, q_width = c->n_head * c->dim_k;
+	size_t skip = pass->n - pass->n_out;
 	const struct ds_product qkv[] = {ds_lm_product(&layer->k, s->k),
 					 ds_lm_product(&layer->v, s->v),
 					 ds_lm_product(&layer->q, s->q)};
@@ -209,25 +250,19 @@ void ds_lm_attention(struct ds_session *s, const struct ds_lm_layer *layer,
 	ds_lm_norm(s, s->x, pass->n, layer->attn_norm);
 	ds_lm_run(s, qkv, pass->n_out ? 3 : 2, pass->n);
 	ds_lm_each(&step, pass->n, place_token);
-	seal_pages(&step);
+	if (!pass->each)
+		seal_pages(&step);
 	if (!pass->n_out)
 		return;
 	ds_act_begin(s->act, pass->n_out, c->n_head * c->dim_v);
-	ds_attn_run(ds_lm_attn(s, layer),
-		    &(struct ds_attn_call){.kv = s->kv,
-					   .layer = ds_lm_kv_layer(s, layer),
-					   .pos = pass->pos + skip,
-					   .n = pass->n_out,
-					   .n_head = (uint32_t)c->n_head,
-					   .q = s->q + skip * q_width,
-					   .q_stride = q_width,
-					   .scale = c->attn_scale,
-					   .window = layer->window,
-					   .question = pass->pos >= ds_lm_question(s),
-					   .answer = pass->pos >= ds_lm_answer(s),
-					   .boundaries = s->boundaries,
-					   .out = ds_act_row(s->act, 0),
-					   .out_stride = c->n_head * c->dim_v});
+	if (pass->each)
+		ds_pool_run(s->pool, pass->n, attend_token, &step);
+	else
+		attend(s, s, layer,
+		       (struct ds_attn_call){.pos = pass->pos + skip,
+					     .n = pass->n_out,
+					     .q = s->q + skip * c->n_head * c->dim_k,
+					     .out = ds_act_row(s->act, 0)});
 	ds_lm_round(s, pass->n_out);
 	ds_lm_block_out(s, &layer->out, layer->attn_post_norm, pass);
 }
@@ -279,10 +314,11 @@ void ds_lm_forward(struct ds_session *s, const uint32_t *id, const struct ds_lm_
 {
 	const struct ds_lm *lm = s->lm;
 	size_t n_layer = lm->config.n_layer;
-	struct ds_lm_pass all = {.pos = pass->pos, .n = pass->n, .n_out = pass->n};
+	struct ds_lm_pass all = *pass;
 	struct ds_lm_step step = {.s = s, .pass = pass, .id = id, .out = state, .n = pass->n};
 	bool queries = ds_lm_carry_wants(s, pass);
 
+	all.n_out = all.n;
 	step.token = embed_token;
 	ds_lm_step_run(&step);
 	embed_adapters(s, id, pass->n);

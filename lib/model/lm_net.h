@@ -35,6 +35,9 @@ struct ds_lm_layer;
  */
 struct ds_lm_pass {
 	size_t pos, n, n_out;
+	/* [n], or NULL: token i is the next one of this session, whose keys and values it joins; the
+	 * session whose pass it is lends its scratch memory, and pos is nothing.  n_out is n. */
+	struct ds_session *const *each;
 };
 
 typedef void ds_lm_block_fn(struct ds_session *s, const struct ds_lm_layer *layer,
@@ -111,6 +114,18 @@ struct ds_session {
 	uint64_t bytes;
 	struct ds_arena mem;
 };
+
+/* Whose token i is, and where in it. */
+static inline struct ds_session *ds_lm_owner(struct ds_session *s, const struct ds_lm_pass *pass,
+					     size_t i)
+{
+	return pass->each ? pass->each[i] : s;
+}
+
+static inline size_t ds_lm_pos(const struct ds_lm_pass *pass, size_t i)
+{
+	return pass->each ? pass->each[i]->n_kept : pass->pos + i;
+}
 
 #define DS_LM_SKIPPED UINT32_MAX
 static inline uint32_t ds_lm_kv_layer(const struct ds_session *s, const struct ds_lm_layer *layer)
@@ -256,6 +271,10 @@ void ds_lm_influence_after(struct ds_session *s, const struct ds_lm_layer *layer
  */
 void ds_lm_forward(struct ds_session *s, const uint32_t *id, const struct ds_lm_pass *pass,
 		   float *state);
+/* n more tokens of a session are kept; their boundaries with them. */
+void ds_lm_append(struct ds_session *s, const uint32_t *id, size_t n);
+/* The error of a pass that left the session bad, which it no longer is. */
+enum ds_status ds_lm_not_finite(struct ds_session *s, struct ds_err *err);
 /* Logits of n states into out [n][n_vocab]. */
 void ds_lm_head(struct ds_session *s, const float *state, size_t n, float *out);
 

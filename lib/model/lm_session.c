@@ -242,7 +242,7 @@ uint64_t ds_session_bytes(const struct ds_session *s)
 	return s->bytes;
 }
 
-static enum ds_status not_finite(struct ds_session *s, struct ds_err *err)
+enum ds_status ds_lm_not_finite(struct ds_session *s, struct ds_err *err)
 {
 	atomic_store(&s->bad, false);
 	return ds_fail_at(err, DS_EFORMAT, s->model->path, DS_NO_OFFSET,
@@ -288,21 +288,26 @@ static enum ds_status read_pass(struct ds_session *s, size_t next, struct want *
 	DS_TRY(ds_kv_reserve(s->kv, next, err));
 	ds_lm_forward(s, s->id + s->n_kept, &pass, s->state + want->n * s->lm->config.n_embd);
 	if (atomic_load(&s->bad))
-		return not_finite(s, err);
+		return ds_lm_not_finite(s, err);
 	s->n_kept = next;
 	want->skip -= pass.n - pass.n_out;
 	want->n += pass.n_out;
 	return DS_OK;
 }
 
-/* Up to the end of the context. */
-static enum ds_status read_some(struct ds_session *s, const uint32_t *id, size_t n,
-				struct want *want, struct ds_err *err)
+void ds_lm_append(struct ds_session *s, const uint32_t *id, size_t n)
 {
 	memcpy(s->id + s->n, id, n * sizeof *id);
 	for (size_t i = 0; s->boundaries && i < n; i++)
 		s->boundaries[s->n + i] = s->boundary_of[id[i]];
 	s->n += n;
+}
+
+/* Up to the end of the context. */
+static enum ds_status read_some(struct ds_session *s, const uint32_t *id, size_t n,
+				struct want *want, struct ds_err *err)
+{
+	ds_lm_append(s, id, n);
 	while (s->n_kept < s->n) {
 		const size_t begin[] = {ds_lm_question(s), ds_lm_answer(s)};
 		size_t left = s->n - s->n_kept;
@@ -361,7 +366,7 @@ enum ds_status ds_session_logits(struct ds_session *s, size_t first, size_t n, f
 	if (n == 0)
 		return DS_OK;
 	ds_lm_head(s, s->state + first * s->lm->config.n_embd, n, out);
-	return atomic_load(&s->bad) ? not_finite(s, err) : DS_OK;
+	return atomic_load(&s->bad) ? ds_lm_not_finite(s, err) : DS_OK;
 }
 
 void ds_session_answer(struct ds_session *s)
