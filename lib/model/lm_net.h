@@ -35,8 +35,8 @@ struct ds_lm_layer;
  */
 struct ds_lm_pass {
 	size_t pos, n, n_out;
-	/* [n], or NULL: token i is the next one of this session, whose keys and values it joins; the
-	 * session whose pass it is lends its scratch memory, and pos is nothing.  n_out is n. */
+	/* [n], or NULL: token i is the next one of this session, whose keys and values it joins;
+	 * the session whose pass it is lends its scratch memory, pos is nothing and n_out is n */
 	struct ds_session *const *each;
 };
 
