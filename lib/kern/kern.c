@@ -1,44 +1,11 @@
 /* kern.c - which kernel table to use */
 #include "kern/kern.h"
 
-#include <stdlib.h>
-#include <string.h>
-
+#include "base/cpu.h"
 #include "config.h"
-#if DS_X86
-#include <cpuid.h>
-#endif
 #include "kern/tables.h"
 
-/* Rising levels of DS_CPU, one a table. */
-static const char *const level_name[] = {"ref", "avx2", "avx512", "vnni"};
-enum { LEVEL_REF, LEVEL_AVX2, LEVEL_AVX512, LEVEL_VNNI, N_LEVEL };
-
-#if DS_X86
-/* conversion of halves; not every compiler knows its name */
-static int has_f16c(void)
-{
-	unsigned a, b, c, d;
-
-	return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
-}
-#endif
-
-static int cpu_level(void)
-{
-#if DS_X86
-	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
-	    !__builtin_cpu_supports("bmi2") || !has_f16c())
-		return LEVEL_REF;
-	if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
-	    !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq"))
-		return LEVEL_AVX2;
-	return __builtin_cpu_supports("avx512vnni") ? LEVEL_VNNI : LEVEL_AVX512;
-#else
-	return LEVEL_REF;
-#endif
-}
-
+/* One a level of ds_cpu_level(). */
 static const struct ds_kern *const tables[] = {
 	&ds_kern_ref,
 #if DS_X86
@@ -50,7 +17,7 @@ static const struct ds_kern *const tables[] = {
 
 size_t ds_kern_all(const struct ds_kern *const **tables_ret)
 {
-	size_t n = sizeof tables / sizeof *tables, level = (size_t)cpu_level();
+	size_t n = sizeof tables / sizeof *tables, level = ds_cpu_level();
 
 	*tables_ret = tables;
 	return level + 1 < n ? level + 1 : n;
@@ -58,18 +25,10 @@ size_t ds_kern_all(const struct ds_kern *const **tables_ret)
 
 enum ds_status ds_kern_choose(const struct ds_kern **kern_ret, struct ds_err *err)
 {
-	const char *cap = getenv("DS_CPU");
-	const struct ds_kern *const *all;
-	size_t level = N_LEVEL - 1, n = ds_kern_all(&all);
+	enum ds_cpu_level level;
 
-	if (cap && *cap) {
-		for (level = 0; level < N_LEVEL && strcmp(cap, level_name[level]) != 0; level++)
-			;
-		if (level == N_LEVEL)
-			return ds_fail(err, DS_EINVAL,
-				       "DS_CPU=%.20s: expected ref, avx2, avx512 or vnni", cap);
-	}
-	*kern_ret = all[level < n ? level : n - 1];
+	DS_TRY(ds_cpu_choose(&level, err));
+	*kern_ret = tables[level];
 	return DS_OK;
 }
 
