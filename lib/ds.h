@@ -17,6 +17,7 @@
 #include "find/find.h"
 #include "frame/frame.h"
 #include "gguf/gguf.h"
+#include "mix/mix.h"
 #include "model/lm.h"
 #include "model/model.h"
 #include "search/search.h"
