@@ -20,10 +20,11 @@
 struct ds_archive_writer;
 struct ds_archive;
 
-#define DS_ARCHIVE_LEVEL_DEFAULT 9
+#define DS_ARCHIVE_LEVEL_DEFAULT 19
 #define DS_ARCHIVE_BLOCK_DEFAULT ((uint32_t)256 << 10)
 #define DS_ARCHIVE_BLOCK_MIN ((uint32_t)16 << 10)
 #define DS_ARCHIVE_BLOCK_MAX ((uint32_t)16 << 20)
+#define DS_ARCHIVE_SEGMENT_DEFAULT ((size_t)64 << 20)
 #define DS_ARCHIVE_DIMS_MAX 65536
 
 enum ds_vector_code { DS_VECTOR_CODE_I8 = 1, DS_VECTOR_CODE_I4 = 2 };
@@ -31,6 +32,7 @@ enum ds_vector_code { DS_VECTOR_CODE_I8 = 1, DS_VECTOR_CODE_I4 = 2 };
 struct ds_archive_options {
 	int level;	      /* zstd, 1..22 */
 	uint32_t block_bytes; /* uncompressed size of a block: random access reads one */
+	size_t segment_bytes; /* text that is looked through for what is alike; 0: the default */
 	uint64_t model;	      /* ds_model_id() of the embeddings, 0: none */
 	uint32_t dims;
 	enum ds_vector_code code;

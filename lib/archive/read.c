@@ -7,92 +7,12 @@
 
 #include "archive/vector.h"
 
-#define COPY_BYTES ((uint64_t)1 << 20)
-
-static enum ds_status load_dictionary(struct ds_archive *a, uint32_t number, struct ds_err *err)
+/* The part of member m that holds byte start. */
+static const struct ds_use *find_use(const struct ds_archive *a, const struct ds_member_entry *m,
+				     uint64_t start)
 {
-	struct ds_dictionary_entry *d = &a->dictionary[number - 1];
-	struct ds_buf raw = {0};
-	struct ds_record r;
-	enum ds_status st;
-
-	if (d->ddict)
-		return DS_OK;
-	DS_TRY(ds_record_get(&a->map, d->offset, a->directory_offset, &r, err));
-	if (r.type != DS_RECORD_DICTIONARY)
-		return ds_fail_at(err, DS_EFORMAT, a->map.path, d->offset,
-				  "a dictionary was expected here");
-	st = ds_record_unpack(&a->map, &r, &raw, err);
-	if (st == DS_OK) {
-		d->ddict = ZSTD_createDDict(raw.data, raw.len);
-		if (!d->ddict)
-			st = ds_fail_at(err, DS_EFORMAT, a->map.path, d->offset,
-					"the dictionary cannot be used");
-	}
-	ds_buf_fini(&raw);
-	return st;
-}
-
-static enum ds_status decode_block(struct ds_archive *a, const struct ds_block *b,
-				   const struct ds_record *r, struct ds_err *err)
-{
-	size_t n;
-
-	if (r->coder == DS_CODER_STORED)
-		return ds_buf_append(&a->cached, r->bytes, r->raw, err);
-	if (r->coder > DS_CODER_ZSTD_DICTIONARY)
-		return ds_fail_at(err, DS_EUNSUPPORTED, a->map.path, r->offset + 5,
-				  "coder %u, which this version does not know", r->coder);
-	if (r->coder == DS_CODER_ZSTD_DICTIONARY && !b->dictionary)
-		return ds_fail_at(err, DS_EFORMAT, a->map.path, r->offset + 5,
-				  "a block needs a dictionary, its segment has none");
-	if (!a->dctx)
-		a->dctx = ZSTD_createDCtx();
-	if (!a->dctx)
-		return ds_fail_nomem(err, 1);
-	DS_TRY(ds_buf_reserve(&a->cached, (size_t)r->raw + 1, err));
-	if (r->coder == DS_CODER_ZSTD_DICTIONARY) {
-		DS_TRY(load_dictionary(a, b->dictionary, err));
-		n = ZSTD_decompress_usingDDict(a->dctx, a->cached.data, r->raw, r->bytes, r->stored,
-					       a->dictionary[b->dictionary - 1].ddict);
-	} else {
-		n = ZSTD_decompressDCtx(a->dctx, a->cached.data, r->raw, r->bytes, r->stored);
-	}
-	if (ZSTD_isError(n) || n != r->raw)
-		return ds_fail_at(err, DS_EFORMAT, a->map.path, r->offset + DS_RECORD_HEAD_BYTES,
-				  "a block does not unpack to %u bytes: %s", r->raw,
-				  ZSTD_isError(n) ? ZSTD_getErrorName(n) : "it is shorter");
-	a->cached.len = r->raw;
-	return DS_OK;
-}
-
-/* Unpack a block into the cache. */
-static enum ds_status load_block(struct ds_archive *a, uint64_t index, struct ds_err *err)
-{
-	const struct ds_block *b = &a->block[index];
-	struct ds_record r;
-
-	if (a->cached_block == index)
-		return DS_OK;
-	a->cached_block = UINT64_MAX;
-	a->cached.len = 0;
-	DS_TRY(ds_record_get(&a->map, b->offset, a->directory_offset, &r, err));
-	if (r.type != DS_RECORD_BLOCK || r.raw != b->raw || r.stored != b->stored)
-		return ds_fail_at(err, DS_EFORMAT, a->map.path, b->offset,
-				  "a block of %u bytes (%u stored) was expected here", b->raw,
-				  b->stored);
-	DS_TRY(ds_record_verify(&a->map, &r, err));
-	DS_TRY(decode_block(a, b, &r, err));
-	a->cached_block = index;
-	return DS_OK;
-}
-
-/* The piece of member m that holds byte start. */
-static const struct ds_stored_piece *find_piece(const struct ds_archive *a,
-						const struct ds_member_entry *m, uint64_t start)
-{
-	const struct ds_stored_piece *p = a->piece + m->first_piece;
-	size_t low = 0, high = m->pieces;
+	const struct ds_use *p = a->use + m->first_use;
+	size_t low = 0, high = m->uses;
 
 	while (high - low > 1) {
 		size_t mid = low + (high - low) / 2;
@@ -108,7 +28,8 @@ static const struct ds_stored_piece *find_piece(const struct ds_archive *a,
 enum ds_status ds_archive_read(struct ds_archive *a, uint64_t member, uint64_t start, uint64_t end,
 			       struct ds_buf *buf, struct ds_err *err)
 {
-	const struct ds_stored_piece *p;
+	const struct ds_use *u;
+	const uint8_t *text;
 	struct ds_archive_member m;
 
 	DS_TRY(ds_archive_member(a, member, &m, err));
@@ -120,14 +41,15 @@ enum ds_status ds_archive_read(struct ds_archive *a, uint64_t member, uint64_t s
 	if (start == end)
 		return DS_OK;
 	DS_TRY(ds_buf_reserve(buf, end - start, err));
-	for (p = find_piece(a, &a->member[member], start); start < end; p++) {
-		uint64_t skip = start - p->start;
-		uint64_t n = p->at.length - skip;
+	for (u = find_use(a, &a->member[member], start); start < end; u++) {
+		const struct ds_stored_piece *p = &a->piece[u->piece];
+		uint64_t skip = start - u->start;
+		uint64_t n = p->length - skip;
 
 		if (n > end - start)
 			n = end - start;
-		DS_TRY(load_block(a, p->at.block, err));
-		DS_TRY(ds_buf_append(buf, a->cached.data + p->at.offset + skip, n, err));
+		DS_TRY(ds_block_load(a, p->block, &text, err));
+		DS_TRY(ds_buf_append(buf, text + p->offset + skip, n, err));
 		start += n;
 	}
 	return DS_OK;
@@ -147,23 +69,26 @@ static void name_document(struct ds_err *err, const char *name)
 enum ds_status ds_archive_copy(struct ds_archive *a, uint64_t member, ds_write_fn *write,
 			       void *user, struct ds_err *err)
 {
-	const struct ds_stored_piece *p;
+	const struct ds_use *u;
 	struct ds_archive_member m;
 	enum ds_status st = DS_OK;
 	XXH3_state_t *hash;
+	const uint8_t *text;
 
 	DS_TRY(ds_archive_member(a, member, &m, err));
 	hash = XXH3_createState();
 	if (!hash)
 		return ds_fail_nomem(err, 1);
 	XXH3_64bits_reset(hash);
-	p = a->piece + a->member[member].first_piece;
-	for (uint64_t i = 0; st == DS_OK && i < a->member[member].pieces; i++, p++) {
-		st = load_block(a, p->at.block, err);
+	u = a->use + a->member[member].first_use;
+	for (uint64_t i = 0; st == DS_OK && i < a->member[member].uses; i++, u++) {
+		const struct ds_stored_piece *p = &a->piece[u->piece];
+
+		st = ds_block_load(a, p->block, &text, err);
 		if (st != DS_OK)
 			break;
-		XXH3_64bits_update(hash, a->cached.data + p->at.offset, p->at.length);
-		st = write(user, a->cached.data + p->at.offset, p->at.length, err);
+		XXH3_64bits_update(hash, text + p->offset, p->length);
+		st = write(user, text + p->offset, p->length, err);
 	}
 	if (st == DS_OK && XXH3_64bits_digest(hash) != m.hash)
 		st = ds_fail_at(err, DS_ECORRUPT, a->map.path, DS_NO_OFFSET,

@@ -148,7 +148,8 @@ static enum ds_status count_records(struct ds_archive *a, struct ds_err *err)
 		t->dictionary_bytes += r.end - r.offset;
 	}
 	for (size_t i = 0; i < a->n_blocks; i++)
-		t->block_bytes += ds_record_size(a->block[i].stored);
+		if (!ds_block_is_dictionary(a, &a->block[i]))
+			t->block_bytes += ds_record_size(a->block[i].stored);
 	for (size_t s = 0; s < a->n_segments; s++) {
 		const struct ds_segment_row *row = &a->segment[s].row;
 
@@ -190,7 +191,6 @@ static enum ds_status open_either(struct ds_archive **a_ret, const char *path, s
 	if (!a)
 		return ds_fail_nomem(err, sizeof *a);
 	a->spill = -1;
-	a->cached_block = UINT64_MAX;
 	ds_arena_init(&a->names);
 	st = in ? map_stream(a, in, err) : ds_map_open(&a->map, path, err);
 	if (st == DS_OK)
@@ -222,17 +222,16 @@ void ds_archive_close(struct ds_archive *a)
 {
 	if (!a)
 		return;
-	for (size_t i = 0; a->dictionary && i < a->n_dictionaries; i++)
-		ZSTD_freeDDict(a->dictionary[i].ddict);
+	ds_block_cache_fini(a);
 	for (size_t i = 0; a->segment && i < a->n_segments; i++)
 		free(a->segment[i].span);
 	ZSTD_freeDCtx(a->dctx);
-	ds_buf_fini(&a->cached);
 	ds_arena_fini(&a->names);
 	free(a->dictionary);
 	free(a->segment);
 	free(a->block);
 	free(a->piece);
+	free(a->use);
 	free(a->member);
 	free(a->extent);
 	free(a->by_name);

@@ -14,35 +14,49 @@ struct ds_block {
 	uint64_t offset; /* of its record */
 	uint32_t raw, stored;
 	uint32_t dictionary; /* from 1; 0: none */
+	uint32_t cached;     /* where it is in the cache, from 1; 0: nowhere */
 };
 
 struct ds_stored_piece {
-	uint64_t start; /* in its document */
-	struct ds_piece at;
+	uint64_t block;
+	uint32_t offset, length; /* in its raw bytes */
+};
+
+/* A piece as a part of a document. */
+struct ds_use {
+	uint64_t start; /* in the document */
+	uint64_t piece;
 };
 
 struct ds_member_entry {
 	struct ds_archive_member m;
-	uint64_t first_piece, pieces;
+	uint64_t first_use, uses;
 };
 
 struct ds_extent_entry {
 	uint64_t member;
 	uint64_t start, bytes; /* in the document */
-	uint64_t first_passage;
-	uint32_t passages;
+	uint64_t first_passage, first_use;
+	uint32_t passages, pieces, flags;
 };
 
 struct ds_segment_entry {
 	struct ds_segment_row row;
 	uint64_t first_block, blocks, first_passage;
-	uint64_t first_extent, extents;
+	uint64_t first_extent, extents, first_piece, pieces;
 	struct ds_span *span; /* [passages], NULL until they are asked for */
 };
 
 struct ds_dictionary_entry {
 	uint64_t offset;
-	ZSTD_DDict *ddict; /* NULL until it is needed */
+	struct ds_buf text; /* empty until it is needed */
+	uint64_t used;
+};
+
+/* The raw bytes of a block. */
+struct ds_cached_block {
+	uint64_t block, used;
+	struct ds_buf text;
 };
 
 struct ds_archive {
@@ -57,24 +71,37 @@ struct ds_archive {
 	struct ds_segment_entry *segment;
 	struct ds_block *block;
 	struct ds_stored_piece *piece;
+	struct ds_use *use;
 	struct ds_member_entry *member;
 	struct ds_extent_entry *extent;
 	size_t n_dictionaries, n_segments;
 	size_t n_blocks, cap_blocks, n_pieces, cap_pieces, n_members, cap_members;
-	size_t n_extents, cap_extents;
+	size_t n_extents, cap_extents, n_uses, cap_uses;
 	struct ds_arena names;
 	uint64_t *
 		by_name; /* member numbers in the order of their names' hashes, NULL until needed */
 
 	ZSTD_DCtx *dctx;
-	struct ds_buf cached;  /* the raw bytes of one block */
-	uint64_t cached_block; /* UINT64_MAX: none */
+	struct ds_cached_block *cache;
+	size_t n_cached, cap_cached, cached_bytes, dictionary_bytes;
+	uint64_t clock; /* counts uses of the caches */
 };
 
-/* Parse the documents record of segment number s: appends to blocks, extents, members, pieces. */
+/* Whether a block is the dictionary of its segment. */
+static inline int ds_block_is_dictionary(const struct ds_archive *a, const struct ds_block *b)
+{
+	return b->dictionary && a->dictionary[b->dictionary - 1].offset == b->offset;
+}
+
+/* Parse the documents record of segment number s: appends to blocks, pieces, extents, members,
+ * uses. */
 enum ds_status ds_tables_read(struct ds_archive *a, size_t s, struct ds_err *err);
 /* The spans of the passages of segment number s, kept in its entry. */
 enum ds_status ds_passages_read(struct ds_archive *a, size_t s, struct ds_err *err);
+/* The raw bytes of a block, valid until the next call. */
+enum ds_status ds_block_load(struct ds_archive *a, uint64_t index, const uint8_t **text_ret,
+			     struct ds_err *err);
+void ds_block_cache_fini(struct ds_archive *a);
 /* The record of a type in segment s; *found_ret 0 when it has none. */
 enum ds_status ds_segment_record(const struct ds_archive *a, size_t s, uint8_t type,
 				 struct ds_record *r_ret, int *found_ret, struct ds_err *err);

@@ -5,8 +5,8 @@
 #include <xxhash.h>
 #include <zstd.h>
 
-#define VERSION 1
-#define TABLE_LEVEL 12 /* tables are small; higher levels gain nothing measurable */
+#define VERSION 2
+#define TABLE_LEVEL 19
 
 static const uint8_t header_magic[8] = {0xD5, 'D', 'S', 'Z', '\r', '\n', 0x1A, '\n'};
 static const uint8_t footer_magic[8] = {0xD5, 'D', 'S', 'Z', 'E', 'N', 'D', '\n'};
@@ -95,12 +95,6 @@ enum ds_status ds_record_write(struct ds_out *out, const struct ds_record *r, st
 	return ds_out_write(out, zeros, -r->stored & 7, err);
 }
 
-/* What raw bytes a reader accepts for so many stored ones, outside blocks. */
-static uint64_t raw_max(uint32_t stored)
-{
-	return 4096 + (uint64_t)32 * stored;
-}
-
 enum ds_status ds_record_pack(struct ds_out *out, uint8_t type, const struct ds_buf *raw,
 			      struct ds_err *err)
 {
@@ -115,7 +109,7 @@ enum ds_status ds_record_pack(struct ds_out *out, uint8_t type, const struct ds_
 	r.raw = r.stored;
 	DS_TRY(ds_buf_reserve(&packed, ZSTD_compressBound(raw->len), err));
 	n = ZSTD_compress(packed.data, packed.cap, raw->data, raw->len, TABLE_LEVEL);
-	if (!ZSTD_isError(n) && n < raw->len && raw->len <= raw_max((uint32_t)n)) {
+	if (!ZSTD_isError(n) && n < raw->len && raw->len <= ds_record_raw_max((uint32_t)n)) {
 		r.coder = DS_CODER_ZSTD;
 		r.stored = (uint32_t)n;
 		r.bytes = packed.data;
@@ -149,7 +143,7 @@ static enum ds_status check_sizes(const struct ds_map *map, const struct ds_reco
 	if (r->raw > max)
 		return ds_fail_at(err, DS_ELIMIT, map->path, r->offset + 12,
 				  "a record of %u bytes is over the limit of %u", r->raw, max);
-	if (r->type != DS_RECORD_BLOCK && r->raw > raw_max(r->stored))
+	if (r->type != DS_RECORD_BLOCK && r->raw > ds_record_raw_max(r->stored))
 		return ds_fail_at(err, DS_ELIMIT, map->path, r->offset + 12,
 				  "%u bytes in %u stored ones are over the allowed ratio", r->raw,
 				  r->stored);

@@ -49,6 +49,12 @@ static inline uint64_t ds_record_size(uint32_t stored)
 	return DS_RECORD_HEAD_BYTES + (((uint64_t)stored + 7) & ~(uint64_t)7);
 }
 
+/* Raw bytes that a reader accepts for so many stored ones, outside blocks. */
+static inline uint64_t ds_record_raw_max(uint32_t stored)
+{
+	return 4096 + (uint64_t)32 * stored;
+}
+
 void ds_archive_header(uint8_t header[DS_ARCHIVE_HEADER_BYTES]);
 enum ds_status ds_archive_header_check(const struct ds_map *map, struct ds_err *err);
 void ds_archive_footer(uint8_t footer[DS_ARCHIVE_FOOTER_BYTES], uint64_t directory,

@@ -1,7 +1,7 @@
 /*
  * remove.c - an archive without some of its members
  *
- * Segments that share a document or a block stand and fall together.  Those of a removed member are
+ * Segments that share a document or a piece stand and fall together.  Those of a removed member are
  * opened: what remains of them is given to the writer again.  The others are copied as they lie.
  */
 #include <stdlib.h>
@@ -23,14 +23,14 @@ struct removal {
 	struct ds_err *err;
 };
 
-static size_t segment_of_block(const struct ds_archive *a, uint64_t block)
+static size_t segment_of_piece(const struct ds_archive *a, uint64_t piece)
 {
 	size_t low = 0, high = a->n_segments;
 
 	while (high - low > 1) {
 		size_t mid = low + (high - low) / 2;
 
-		if (a->segment[mid].first_block <= block)
+		if (a->segment[mid].first_piece <= piece)
 			low = mid;
 		else
 			high = mid;
@@ -45,41 +45,42 @@ static size_t chain_end(const struct removal *r, size_t s)
 	return s;
 }
 
+/* Join all segments from s to t: numbers of pieces count through them. */
 static void join(const struct removal *r, size_t s, size_t t)
 {
-	r->together[chain_end(r, s)] = chain_end(r, t);
+	for (; s < t; s++)
+		r->together[chain_end(r, s)] = chain_end(r, t);
 }
 
-/* Join the segments of every document, and those whose blocks it uses. */
-static void join_segments(const struct removal *r)
+/* The first segment that segment s has anything of: the beginning of its first document, a piece,
+ * the dictionary. */
+static size_t first_needed(const struct ds_archive *a, size_t s)
 {
-	const struct ds_archive *a = r->a;
+	const struct ds_segment_entry *seg = &a->segment[s];
+	const struct ds_extent_entry *e = a->extent + seg->first_extent;
+	size_t first = s;
 
-	for (size_t s = 0; s < a->n_segments; s++)
-		r->together[s] = s;
-	for (size_t s = 0; s < a->n_segments; s++) {
-		const struct ds_segment_entry *seg = &a->segment[s];
+	if (seg->extents && e->start > 0 && s > 0)
+		first = s - 1;
+	for (uint64_t i = 0; i < seg->extents; i++, e++) {
+		for (uint64_t k = 0; k < e->pieces; k++) {
+			size_t of = segment_of_piece(a, a->use[e->first_use + k].piece);
 
-		for (uint64_t i = 0; i < seg->extents; i++) {
-			const struct ds_extent_entry *e = &a->extent[seg->first_extent + i];
-			const struct ds_member_entry *m = &a->member[e->member];
-
-			if (e->start > 0)
-				continue;
-			for (uint64_t k = 0; k < m->pieces; k++) {
-				uint64_t block = a->piece[m->first_piece + k].at.block;
-
-				join(r, s, segment_of_block(a, block));
-			}
+			first = of < first ? of : first;
 		}
 	}
-	for (size_t s = 1; s < a->n_segments; s++) {
-		const uint64_t first = a->segment[s].first_extent;
+	while (seg->row.dictionary && first > 0 &&
+	       a->dictionary[seg->row.dictionary - 1].offset < a->segment[first].row.blocks_offset)
+		first--;
+	return first;
+}
 
-		if (a->segment[s].extents && first > 0 &&
-		    a->extent[first].member == a->extent[first - 1].member)
-			join(r, s - 1, s);
-	}
+static void join_segments(const struct removal *r)
+{
+	for (size_t s = 0; s < r->a->n_segments; s++)
+		r->together[s] = s;
+	for (size_t s = 0; s < r->a->n_segments; s++)
+		join(r, first_needed(r->a, s), s);
 }
 
 static void open_segments(const struct removal *r)
@@ -185,21 +186,25 @@ static enum ds_status put_segment(struct removal *r, size_t s)
 	return DS_OK;
 }
 
-static enum ds_status copy_dictionary(struct removal *r, uint32_t number)
+/* Dictionaries that lie between two places move with them. */
+static enum ds_status copy_dictionaries(struct removal *r, uint64_t from, uint64_t end)
 {
 	struct ds_archive_writer *w = r->w;
-	struct ds_record d;
 
-	if (number == 0 || r->dictionary[number - 1])
-		return DS_OK;
-	DS_TRY(ds_record_get(&r->a->map, r->a->dictionary[number - 1].offset,
-			     r->a->directory_offset, &d, r->err));
-	DS_TRY(ds_grow(&w->dictionary, &w->cap_dictionaries, w->n_dictionaries + 1,
-		       sizeof *w->dictionary, r->err));
-	w->dictionary[w->n_dictionaries++] = w->out.written;
-	w->totals.dictionary_bytes += d.end - d.offset;
-	r->dictionary[number - 1] = (uint32_t)w->n_dictionaries;
-	return ds_out_write(&w->out, r->a->map.data + d.offset, d.end - d.offset, r->err);
+	for (size_t i = 0; i < r->a->n_dictionaries; i++) {
+		uint64_t offset = r->a->dictionary[i].offset;
+		struct ds_record d;
+
+		if (offset < from || offset >= end)
+			continue;
+		DS_TRY(ds_record_get(&r->a->map, offset, end, &d, r->err));
+		DS_TRY(ds_grow(&w->dictionary, &w->cap_dictionaries, w->n_dictionaries + 1,
+			       sizeof *w->dictionary, r->err));
+		w->dictionary[w->n_dictionaries++] = offset - from + w->out.written;
+		w->totals.dictionary_bytes += d.end - d.offset;
+		r->dictionary[i] = (uint32_t)w->n_dictionaries;
+	}
+	return DS_OK;
 }
 
 /* Names and figures of a copied segment. */
@@ -220,9 +225,13 @@ static enum ds_status adopt_documents(struct removal *r, size_t s)
 		t->documents++;
 	}
 	t->passages += seg->row.passages;
-	for (uint64_t i = 0; i < seg->blocks; i++)
-		t->block_bytes += ds_record_size(a->block[seg->first_block + i].stored);
-	r->w->first_block += seg->blocks;
+	for (uint64_t i = 0; i < seg->blocks; i++) {
+		const struct ds_block *b = &a->block[seg->first_block + i];
+
+		if (!ds_block_is_dictionary(a, b))
+			t->block_bytes += ds_record_size(b->stored);
+	}
+	r->w->first_piece += seg->pieces;
 	return DS_OK;
 }
 
@@ -235,9 +244,6 @@ static enum ds_status copy_segment(struct removal *r, size_t s)
 	struct ds_record last;
 
 	DS_TRY(ds_segment_close(w, r->err));
-	DS_TRY(copy_dictionary(r, row.dictionary));
-	if (row.dictionary)
-		row.dictionary = r->dictionary[row.dictionary - 1];
 	row.blocks_offset = w->out.written;
 	for (uint32_t i = 0; i < row.n_records; i++) {
 		DS_TRY(ds_record_get(&a->map, row.record[i].offset, a->directory_offset, &last,
@@ -248,6 +254,9 @@ static enum ds_status copy_segment(struct removal *r, size_t s)
 			w->totals.word_bytes += last.end - last.offset;
 		row.record[i].offset += row.blocks_offset - from;
 	}
+	DS_TRY(copy_dictionaries(r, from, last.end));
+	if (row.dictionary)
+		row.dictionary = r->dictionary[row.dictionary - 1];
 	DS_TRY(ds_grow(&w->segment, &w->cap_segments, w->n_segments + 1, sizeof row, r->err));
 	w->segment[w->n_segments++] = row;
 	DS_TRY(adopt_documents(r, s));

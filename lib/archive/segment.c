@@ -3,161 +3,88 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <zstd_errors.h>
 
-#include "archive/dictionary.h"
+#include "archive/blocks.h"
 
-/* Blocks compressed at a time: enough to occupy the threads, few enough to keep memory down. */
-#define WAVE_BYTES ((size_t)4 << 20)
-#define WAVE_MAX 256
-
-struct packed_block {
-	const uint8_t *text;
-	size_t raw;
-	struct ds_buf out;
-	size_t stored; /* 0: the text itself is smaller */
-	int failed;
-};
-
-struct wave {
-	struct ds_archive_writer *w;
-	struct packed_block block[WAVE_MAX];
-	size_t n;
-};
-
-static void pack_block(void *arg, size_t index, unsigned thread)
+/* Lengths of the pieces as they are stored, then their numbers. */
+static enum ds_status put_pieces(const struct ds_layout *l, struct ds_buf *table,
+				 struct ds_err *err)
 {
-	struct wave *wave = arg;
-	struct packed_block *b = &wave->block[index];
-	ZSTD_CCtx *cctx = wave->w->cctx[thread];
-	size_t n = ZSTD_compressBound(b->raw);
+	int64_t next = 0;
 
-	b->failed = ds_buf_reserve(&b->out, n, NULL) != DS_OK;
-	if (b->failed)
-		return;
-	ZSTD_CCtx_reset(cctx, ZSTD_reset_session_and_parameters);
-	ZSTD_CCtx_setParameter(cctx, ZSTD_c_compressionLevel, wave->w->options.level);
-	ZSTD_CCtx_setParameter(cctx, ZSTD_c_dictIDFlag, 0);
-	if (wave->w->cdict)
-		ZSTD_CCtx_refCDict(cctx, wave->w->cdict);
-	n = ZSTD_compress2(cctx, b->out.data, b->out.cap, b->text, b->raw);
-	b->failed = ZSTD_isError(n) && ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation;
-	b->stored = ZSTD_isError(n) || n >= b->raw ? 0 : n;
-}
-
-static enum ds_status write_block(struct ds_archive_writer *w, const struct packed_block *b,
-				  struct ds_buf *table, struct ds_err *err)
-{
-	struct ds_record r = {.type = DS_RECORD_BLOCK, .raw = (uint32_t)b->raw};
-	uint64_t before = w->out.written;
-
-	if (b->failed)
-		return ds_fail_nomem(err, ZSTD_compressBound(b->raw));
-	if (b->stored) {
-		r.coder = w->cdict ? DS_CODER_ZSTD_DICTIONARY : DS_CODER_ZSTD;
-		r.bytes = b->out.data;
-		r.stored = (uint32_t)b->stored;
-	} else {
-		r.bytes = b->text;
-		r.stored = r.raw;
+	DS_TRY(ds_varint_put(table, l->n_pieces, err));
+	for (size_t k = 0; k < l->n_pieces; k++)
+		DS_TRY(ds_varint_put(table, l->piece[l->order[k]].length, err));
+	for (size_t k = 0; k < l->n_pieces; k++) {
+		DS_TRY(ds_varint_put(table, ds_zigzag(l->order[k] - next), err));
+		next = (int64_t)l->order[k] + 1;
 	}
-	DS_TRY(ds_record_write(&w->out, &r, err));
-	w->totals.block_bytes += w->out.written - before;
-	DS_TRY(ds_varint_put(table, r.raw, err));
-	return ds_varint_put(table, r.stored, err);
-}
-
-static enum ds_status write_wave(struct wave *wave, struct ds_buf *table, struct ds_err *err)
-{
-	ds_pool_run(wave->w->options.pool, wave->n, pack_block, wave);
-	for (size_t i = 0; i < wave->n; i++)
-		DS_TRY(write_block(wave->w, &wave->block[i], table, err));
 	return DS_OK;
 }
 
-/* The text as block records; the block list of the documents table goes to table. */
-static enum ds_status write_blocks(struct ds_archive_writer *w, struct ds_buf *table,
-				   struct ds_err *err)
+/* What documents are made of: 0 is the next piece that has not appeared, 1 the piece after the one
+ * before, others are further away. */
+static enum ds_status put_uses(const struct ds_archive_writer *w, struct ds_buf *table,
+			       struct ds_err *err)
 {
-	const size_t block_bytes = w->options.block_bytes;
-	const size_t n_blocks = (w->text.len + block_bytes - 1) / block_bytes;
-	unsigned threads = ds_pool_threads(w->options.pool);
-	size_t wave_blocks = WAVE_BYTES / block_bytes;
-	struct wave *wave = ds_alloc_zero(1, sizeof *wave);
-	enum ds_status st;
+	const struct ds_layout *l = &w->layout;
+	uint64_t fresh = w->first_piece, next = w->first_piece;
 
-	if (!wave)
-		return ds_fail_nomem(err, sizeof *wave);
-	wave->w = w;
-	if (wave_blocks < threads)
-		wave_blocks = threads;
-	if (wave_blocks > WAVE_MAX)
-		wave_blocks = WAVE_MAX;
-	st = ds_varint_put(table, n_blocks, err);
-	for (size_t i = 0; st == DS_OK && i < n_blocks; i += wave->n) {
-		wave->n = n_blocks - i < wave_blocks ? n_blocks - i : wave_blocks;
-		for (size_t k = 0; k < wave->n; k++) {
-			size_t at = (i + k) * block_bytes, left = w->text.len - at;
+	for (size_t i = 0; i < l->n_cuts; i++) {
+		uint64_t u = l->number[i];
+		uint64_t code = u == fresh ? 0 : 1 + ds_zigzag((int64_t)(u - next));
 
-			wave->block[k].text = w->text.data + at;
-			wave->block[k].raw = left < block_bytes ? left : block_bytes;
-		}
-		st = write_wave(wave, table, err);
+		DS_TRY(ds_varint_put(table, code, err));
+		fresh += u == fresh;
+		next = u + 1;
 	}
-	for (size_t i = 0; i < WAVE_MAX; i++)
-		ds_buf_fini(&wave->block[i].out);
-	free(wave);
-	w->first_block += n_blocks;
-	return st;
-}
-
-static enum ds_status put_extent(const struct ds_archive_writer *w, const struct ds_extent *e,
-				 struct ds_buf *table, struct ds_err *err)
-{
-	DS_TRY(ds_varint_put(table, e->flags, err));
-	DS_TRY(ds_varint_put(table, e->bytes, err));
-	DS_TRY(ds_varint_put(table, e->pieces, err));
-	DS_TRY(ds_varint_put(table, e->passages, err));
-	if (e->flags & DS_EXTENT_BEGIN) {
-		DS_TRY(ds_varint_put(table, e->name_len, err));
-		if (e->name_len)
-			DS_TRY(ds_buf_append(table, w->names.data + e->name, e->name_len, err));
-		DS_TRY(ds_varint_put(table, ds_zigzag(e->mtime_ns), err));
-		DS_TRY(ds_varint_put(table, e->mode, err));
-	}
-	if (e->flags & DS_EXTENT_END)
-		DS_TRY(ds_buf_append(table, &e->hash, sizeof e->hash, err));
 	return DS_OK;
 }
 
-/* first_block: of this segment. */
-static enum ds_status put_documents(const struct ds_archive_writer *w, uint64_t first_block,
-				    struct ds_buf *table, struct ds_err *err)
+/* Names, times and modes of the documents that begin in the segment. */
+static enum ds_status put_names(const struct ds_archive_writer *w, struct ds_buf *table,
+				struct ds_err *err)
 {
-	uint64_t block = first_block;
-	uint32_t offset = 0;
+	const struct ds_extent *e = w->extent, *end = e + w->n_extents;
+	int64_t time = 0;
 
+	for (e = w->extent; e < end; e++)
+		if (e->flags & DS_EXTENT_BEGIN)
+			DS_TRY(ds_varint_put(table, e->name_len, err));
+	if (w->names.len)
+		DS_TRY(ds_buf_append(table, w->names.data, w->names.len, err));
+	for (e = w->extent; e < end; e++) {
+		if (!(e->flags & DS_EXTENT_BEGIN))
+			continue;
+		DS_TRY(ds_varint_put(table, ds_zigzag((int64_t)((uint64_t)e->mtime_ns -
+								 (uint64_t)time)),
+				     err));
+		time = e->mtime_ns;
+	}
+	for (e = w->extent; e < end; e++)
+		if (e->flags & DS_EXTENT_BEGIN)
+			DS_TRY(ds_varint_put(table, e->mode, err));
+	return DS_OK;
+}
+
+static enum ds_status put_documents(const struct ds_archive_writer *w, struct ds_buf *table,
+				    struct ds_err *err)
+{
+	const struct ds_extent *e = w->extent, *end = e + w->n_extents;
+
+	DS_TRY(put_pieces(&w->layout, table, err));
 	DS_TRY(ds_varint_put(table, w->n_extents, err));
-	for (size_t i = 0; i < w->n_extents; i++)
-		DS_TRY(put_extent(w, &w->extent[i], table, err));
-	for (size_t i = 0; i < w->n_pieces; i++) {
-		const struct ds_piece *p = &w->piece[i];
-		uint64_t start = (p->block - first_block) * w->options.block_bytes;
-		uint64_t block_end = start + w->options.block_bytes;
-
-		if (block_end > w->text.len)
-			block_end = w->text.len;
-		DS_TRY(ds_varint_put(table, ds_zigzag((int64_t)(p->block - block)), err));
-		DS_TRY(ds_varint_put(table, ds_zigzag((int64_t)p->offset - offset), err));
-		DS_TRY(ds_varint_put(table, p->length, err));
-		block = p->block;
-		offset = p->offset + p->length;
-		if (start + offset == block_end) {
-			block++;
-			offset = 0;
-		}
-	}
-	return DS_OK;
+	for (e = w->extent; e < end; e++)
+		DS_TRY(ds_varint_put(table, e->flags, err));
+	for (e = w->extent; e < end; e++)
+		DS_TRY(ds_varint_put(table, e->pieces, err));
+	for (e = w->extent; e < end; e++)
+		DS_TRY(ds_varint_put(table, e->passages, err));
+	DS_TRY(put_names(w, table, err));
+	for (e = w->extent; e < end; e++)
+		if (e->flags & DS_EXTENT_END)
+			DS_TRY(ds_buf_append(table, &e->hash, sizeof e->hash, err));
+	return put_uses(w, table, err);
 }
 
 static enum ds_status put_passages(const struct ds_archive_writer *w, struct ds_buf *table,
@@ -234,50 +161,38 @@ static enum ds_status write_index(struct ds_archive_writer *w, struct ds_segment
 	return DS_OK;
 }
 
-static enum ds_status put_dictionary(struct ds_archive_writer *w, const struct ds_buf *raw,
-				     struct ds_err *err)
+/* Cut and arrange the text. */
+static enum ds_status lay_out(struct ds_archive_writer *w, struct ds_err *err)
 {
-	uint64_t offset = w->out.written;
+	const struct ds_layout_options o = {
+		.text = w->text.data,
+		.n = w->text.len,
+		.block_bytes = w->options.block_bytes,
+		.first_piece = w->first_piece,
+		.pool = w->options.pool,
+	};
+	size_t at = 0;
 
-	if (raw->len == 0)
-		return DS_OK;
-	w->cdict = ZSTD_createCDict(raw->data, raw->len, w->options.level);
-	if (!w->cdict)
-		return ds_fail_nomem(err, raw->len);
-	DS_TRY(ds_grow(&w->dictionary, &w->cap_dictionaries, w->n_dictionaries + 1,
-		       sizeof *w->dictionary, err));
-	w->dictionary[w->n_dictionaries++] = offset;
-	DS_TRY(ds_record_pack(&w->out, DS_RECORD_DICTIONARY, raw, err));
-	w->totals.dictionary_bytes += w->out.written - offset;
-	return DS_OK;
-}
+	ds_layout_clear(&w->layout);
+	for (size_t i = 0; i < w->n_extents; i++) {
+		struct ds_extent *e = &w->extent[i];
 
-/* A dictionary of the segment's own text, where there is enough of it. */
-static enum ds_status make_dictionary(struct ds_archive_writer *w, struct ds_err *err)
-{
-	struct ds_buf raw = {0};
-	enum ds_status st;
-
-	ZSTD_freeCDict(w->cdict);
-	w->cdict = NULL;
-	st = ds_dictionary_choose(w->text.data, w->text.len, &raw, err);
-	if (st == DS_OK)
-		st = put_dictionary(w, &raw, err);
-	ds_buf_fini(&raw);
-	return st;
+		DS_TRY(ds_layout_cut(&w->layout, w->text.data, at, e->bytes, &e->pieces, err));
+		at += e->bytes;
+	}
+	return ds_layout_make(&w->layout, &w->seen, &o, err);
 }
 
 static enum ds_status write_segment(struct ds_archive_writer *w, struct ds_segment_row *row,
 				    struct ds_buf *table, struct ds_err *err)
 {
-	const uint64_t first_block = w->first_block;
-
-	DS_TRY(make_dictionary(w, err));
+	DS_TRY(lay_out(w, err));
 	row->blocks_offset = w->out.written;
 	row->passages = (uint32_t)w->n_passages;
-	row->dictionary = w->cdict ? (uint32_t)w->n_dictionaries : 0;
-	DS_TRY(write_blocks(w, table, err));
-	DS_TRY(put_documents(w, first_block, table, err));
+	DS_TRY(ds_blocks_write(w, table, err));
+	row->dictionary = w->layout.has_dictionary ? (uint32_t)w->n_dictionaries : 0;
+	DS_TRY(put_documents(w, table, err));
+	w->first_piece += w->layout.n_pieces;
 	DS_TRY(add_record(w, row, DS_RECORD_DOCUMENTS, table, err));
 	return w->n_passages ? write_index(w, row, table, err) : DS_OK;
 }
@@ -297,7 +212,7 @@ enum ds_status ds_segment_close(struct ds_archive_writer *w, struct ds_err *err)
 	DS_TRY(ds_grow(&w->segment, &w->cap_segments, w->n_segments + 1, sizeof row, err));
 	w->segment[w->n_segments++] = row;
 	w->text.len = w->names.len = w->rows.len = w->scales.len = 0;
-	w->n_extents = w->n_pieces = w->n_passages = 0;
+	w->n_extents = w->n_passages = 0;
 	return DS_OK;
 }
 

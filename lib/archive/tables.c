@@ -63,42 +63,57 @@ static enum ds_status read_blocks(struct table *t)
 	return DS_OK;
 }
 
-static enum ds_status read_name(struct table *t, struct ds_document *d)
-{
-	const uint8_t *bytes;
-	uint64_t n;
-	char *name;
-
-	DS_TRY(number_max(t, ds_cursor_left(&t->cur), &n));
-	DS_TRY(ds_cursor_borrow(&t->cur, n, &bytes));
-	if (memchr(bytes, 0, n))
-		return bad(t, "a name holds a NUL byte");
-	name = ds_arena_alloc(&t->a->names, n + 1, 1);
-	if (!name)
-		return ds_fail_nomem(t->err, n + 1);
-	memcpy(name, bytes, n);
-	name[n] = '\0';
-	d->name = name;
-	d->name_len = n;
-	return DS_OK;
-}
-
-static enum ds_status begin_member(struct table *t)
+/* Lengths and numbers of the pieces as they tile the blocks. */
+static enum ds_status place_pieces(struct table *t, uint32_t *length)
 {
 	struct ds_archive *a = t->a;
-	struct ds_member_entry entry = {0};
-	struct ds_document *d = &entry.m.document;
-	uint64_t mtime, mode;
+	struct ds_segment_entry *seg = t->seg;
+	struct ds_stored_piece place = {seg->first_block, 0, 0};
+	uint64_t next = 0, delta, id;
 
-	DS_TRY(read_name(t, d));
-	DS_TRY(number(t, &mtime));
-	DS_TRY(number_max(t, 0777, &mode));
-	d->mtime_ns = ds_unzigzag(mtime);
-	d->mode = (uint32_t)mode;
-	entry.m.first_chunk = a->totals.passages;
-	DS_TRY(ds_grow(&a->member, &a->cap_members, a->n_members + 1, sizeof entry, t->err));
-	a->member[a->n_members++] = entry;
-	return DS_OK;
+	for (uint64_t k = 0; k < seg->pieces; k++) {
+		DS_TRY(number_max(t, DS_BLOCK_BYTES_MAX, &id));
+		length[k] = (uint32_t)id;
+	}
+	for (uint64_t k = 0; k < seg->pieces; k++) {
+		DS_TRY(number(t, &delta));
+		id = next + (uint64_t)ds_unzigzag(delta);
+		if (id >= seg->pieces || a->piece[seg->first_piece + id].length)
+			return bad(t, "the numbers of pieces make no sense");
+		next = id + 1;
+		place.length = length[k];
+		if (place.block == a->n_blocks || !place.length ||
+		    place.length > a->block[place.block].raw - place.offset)
+			return bad(t, "a piece lies outside its block");
+		a->piece[seg->first_piece + id] = place;
+		place.offset += place.length;
+		if (place.offset == a->block[place.block].raw) {
+			place.block++;
+			place.offset = 0;
+		}
+	}
+	return place.block == a->n_blocks ? DS_OK : bad(t, "blocks hold more than the pieces");
+}
+
+static enum ds_status read_pieces(struct table *t)
+{
+	struct ds_archive *a = t->a;
+	enum ds_status st;
+	uint32_t *length;
+	uint64_t n;
+
+	DS_TRY(number_max(t, ds_cursor_left(&t->cur) / 2, &n));
+	DS_TRY(ds_grow(&a->piece, &a->cap_pieces, a->n_pieces + n, sizeof *a->piece, t->err));
+	length = ds_alloc(n, sizeof *length);
+	if (!length)
+		return ds_fail_nomem(t->err, n * sizeof *length);
+	t->seg->first_piece = a->n_pieces;
+	t->seg->pieces = n;
+	memset(a->piece + a->n_pieces, 0, n * sizeof *a->piece);
+	st = place_pieces(t, length);
+	a->n_pieces += n;
+	free(length);
+	return st;
 }
 
 /* Whether the document of the last extent so far has not ended. */
@@ -107,117 +122,181 @@ static int is_open(const struct ds_archive *a)
 	return a->n_members && a->member[a->n_members - 1].m.document.size == DS_SIZE_UNKNOWN;
 }
 
-/* *pieces_ret: how many the extent has. */
-static enum ds_status read_extent(struct table *t, uint64_t *pieces_ret)
+/* Extents and the documents that begin in them. */
+static enum ds_status read_flags(struct table *t)
 {
 	struct ds_archive *a = t->a;
-	struct ds_extent_entry *e;
-	struct ds_archive_member *m;
-	uint64_t flags, bytes, passages, document_bytes;
+	const uint64_t n = t->seg->extents;
+	int open = is_open(a);
 
-	DS_TRY(number_max(t, DS_EXTENT_BEGIN | DS_EXTENT_END, &flags));
-	DS_TRY(number_max(t, (uint64_t)1 << 62, &bytes));
-	DS_TRY(number_max(t, ds_cursor_left(&t->cur), pieces_ret));
-	DS_TRY(number_max(t, t->seg->row.passages, &passages));
-	if ((flags & DS_EXTENT_BEGIN ? 1 : 0) == is_open(a))
-		return bad(t, "a document goes on without an open one, or the other way round");
-	if (flags & DS_EXTENT_BEGIN)
-		DS_TRY(begin_member(t));
-	m = &a->member[a->n_members - 1].m;
-	DS_TRY(ds_grow(&a->extent, &a->cap_extents, a->n_extents + 1, sizeof *e, t->err));
-	e = &a->extent[a->n_extents++];
-	*e = (struct ds_extent_entry){.member = a->n_members - 1, .bytes = bytes};
-	if (!(flags & DS_EXTENT_BEGIN))
-		e->start = e[-1].start + e[-1].bytes;
-	e->first_passage = a->totals.passages;
-	e->passages = (uint32_t)passages;
-	m->chunks += passages;
-	a->totals.passages += passages;
-	a->totals.text_bytes += bytes;
-	if (__builtin_add_overflow(e->start, bytes, &document_bytes) || document_bytes >> 62 ||
-	    a->totals.text_bytes >> 62)
-		return bad(t, "documents too large to be true");
-	m->document.size = DS_SIZE_UNKNOWN;
-	if (flags & DS_EXTENT_END) {
-		const uint8_t *hash;
+	for (uint64_t i = 0; i < n; i++) {
+		struct ds_extent_entry *e = &a->extent[a->n_extents];
+		struct ds_member_entry entry = {0};
+		uint64_t flags;
 
-		if (ds_cursor_borrow(&t->cur, 8, &hash) != DS_OK)
-			return bad(t, "a table ends early");
-		m->hash = ds_get_u64(hash);
-		m->document.size = document_bytes;
-		a->totals.documents++;
+		DS_TRY(number_max(t, DS_EXTENT_BEGIN | DS_EXTENT_END, &flags));
+		if ((flags & DS_EXTENT_BEGIN ? 1 : 0) == open)
+			return bad(t, "a document goes on without an open one, or the other way "
+				      "round");
+		open = !(flags & DS_EXTENT_END);
+		if (flags & DS_EXTENT_BEGIN) {
+			entry.m.document.size = DS_SIZE_UNKNOWN;
+			entry.first_use = UINT64_MAX;
+			DS_TRY(ds_grow(&a->member, &a->cap_members, a->n_members + 1, sizeof entry,
+				       t->err));
+			a->member[a->n_members++] = entry;
+		}
+		*e = (struct ds_extent_entry){.member = a->n_members - 1, .flags = (uint32_t)flags};
+		a->n_extents++;
 	}
 	return DS_OK;
 }
 
-/* place: where the piece before ended. */
-static enum ds_status read_piece(struct table *t, struct ds_piece *place)
+static enum ds_status read_counts(struct table *t)
 {
 	struct ds_archive *a = t->a;
-	uint64_t block_delta, offset_delta, length, block, offset;
+	struct ds_extent_entry *e = a->extent + t->seg->first_extent, *end = e + t->seg->extents;
+	uint64_t n;
 
-	DS_TRY(number(t, &block_delta));
-	DS_TRY(number(t, &offset_delta));
-	DS_TRY(number_max(t, DS_BLOCK_BYTES_MAX, &length));
-	block = place->block + (uint64_t)ds_unzigzag(block_delta);
-	offset = place->offset + (uint64_t)ds_unzigzag(offset_delta);
-	if (block >= a->n_blocks)
-		return bad(t, "a piece of a block that does not exist");
-	if (length == 0 || offset > a->block[block].raw || length > a->block[block].raw - offset)
-		return bad(t, "a piece lies outside its block");
-	*place = (struct ds_piece){block, (uint32_t)offset, (uint32_t)length};
+	for (; e < end; e++) {
+		DS_TRY(number_max(t, ds_cursor_left(&t->cur), &n));
+		e->pieces = (uint32_t)n;
+	}
+	for (e = end - t->seg->extents; e < end; e++) {
+		struct ds_archive_member *m = &a->member[e->member].m;
+
+		DS_TRY(number_max(t, t->seg->row.passages, &n));
+		if (e->flags & DS_EXTENT_BEGIN)
+			m->first_chunk = a->totals.passages;
+		e->passages = (uint32_t)n;
+		e->first_passage = a->totals.passages;
+		m->chunks += n;
+		a->totals.passages += n;
+	}
 	return DS_OK;
 }
 
-static enum ds_status read_pieces(struct table *t, struct ds_extent_entry *e, uint64_t n,
-				  struct ds_piece *place)
+static enum ds_status read_name(struct table *t, struct ds_document *d)
+{
+	const uint8_t *bytes;
+	char *name;
+
+	if (ds_cursor_borrow(&t->cur, d->name_len, &bytes) != DS_OK)
+		return bad(t, "a table ends early");
+	if (memchr(bytes, 0, d->name_len))
+		return bad(t, "a name holds a NUL byte");
+	name = ds_arena_alloc(&t->a->names, d->name_len + 1, 1);
+	if (!name)
+		return ds_fail_nomem(t->err, d->name_len + 1);
+	memcpy(name, bytes, d->name_len);
+	name[d->name_len] = '\0';
+	d->name = name;
+	return DS_OK;
+}
+
+/* Names, times and modes of the documents from member number first on. */
+static enum ds_status read_names(struct table *t, size_t first)
+{
+	struct ds_archive *a = t->a;
+	uint64_t n, time = 0;
+
+	for (size_t i = first; i < a->n_members; i++) {
+		DS_TRY(number_max(t, ds_cursor_left(&t->cur), &n));
+		a->member[i].m.document.name_len = n;
+	}
+	for (size_t i = first; i < a->n_members; i++)
+		DS_TRY(read_name(t, &a->member[i].m.document));
+	for (size_t i = first; i < a->n_members; i++) {
+		DS_TRY(number(t, &n));
+		time += (uint64_t)ds_unzigzag(n);
+		a->member[i].m.document.mtime_ns = (int64_t)time;
+	}
+	for (size_t i = first; i < a->n_members; i++) {
+		DS_TRY(number_max(t, 0777, &n));
+		a->member[i].m.document.mode = (uint32_t)n;
+	}
+	return DS_OK;
+}
+
+static enum ds_status read_hashes(struct table *t)
+{
+	struct ds_archive *a = t->a;
+	const uint8_t *hash;
+
+	for (uint64_t i = 0; i < t->seg->extents; i++) {
+		const struct ds_extent_entry *e = &a->extent[t->seg->first_extent + i];
+
+		if (!(e->flags & DS_EXTENT_END))
+			continue;
+		if (ds_cursor_borrow(&t->cur, 8, &hash) != DS_OK)
+			return bad(t, "a table ends early");
+		a->member[e->member].m.hash = ds_get_u64(hash);
+	}
+	return DS_OK;
+}
+
+/* What an extent is made of; *fresh_io: the next piece that has not appeared, *next_io: the one
+ * after the piece before. */
+static enum ds_status read_uses(struct table *t, struct ds_extent_entry *e, uint64_t *fresh_io,
+				uint64_t *next_io)
 {
 	struct ds_archive *a = t->a;
 	struct ds_member_entry *m = &a->member[e->member];
-	uint64_t start = e->start;
+	uint64_t at, code;
 
-	if (n > ds_cursor_left(&t->cur) / 3)
+	if (!(e->flags & DS_EXTENT_BEGIN))
+		e->start = e[-1].start + e[-1].bytes;
+	if (e->pieces > ds_cursor_left(&t->cur))
 		return bad(t, "a table ends early");
-	DS_TRY(ds_grow(&a->piece, &a->cap_pieces, a->n_pieces + n, sizeof *a->piece, t->err));
-	if (e->start == 0 && m->pieces == 0)
-		m->first_piece = a->n_pieces;
-	for (uint64_t i = 0; i < n; i++) {
-		DS_TRY(read_piece(t, place));
-		a->piece[a->n_pieces++] = (struct ds_stored_piece){start, *place};
-		start += place->length;
-		place->offset += place->length;
-		if (place->offset == a->block[place->block].raw) {
-			place->block++;
-			place->offset = 0;
-		}
+	DS_TRY(ds_grow(&a->use, &a->cap_uses, a->n_uses + e->pieces, sizeof *a->use, t->err));
+	if (m->first_use == UINT64_MAX)
+		m->first_use = a->n_uses;
+	e->first_use = a->n_uses;
+	at = e->start;
+	for (uint32_t i = 0; i < e->pieces; i++) {
+		uint64_t piece = *fresh_io;
+
+		DS_TRY(number(t, &code));
+		if (code)
+			piece = *next_io + (uint64_t)ds_unzigzag(code - 1);
+		else
+			++*fresh_io;
+		if (piece >= a->n_pieces)
+			return bad(t, "a piece that does not exist");
+		*next_io = piece + 1;
+		a->use[a->n_uses++] = (struct ds_use){at, piece};
+		at += a->piece[piece].length;
+		if (at >> 62)
+			return bad(t, "documents too large to be true");
 	}
-	m->pieces += n;
-	if (start - e->start != e->bytes)
-		return bad(t, "the pieces of a document do not add up to its bytes");
-	return DS_OK;
+	m->uses += e->pieces;
+	e->bytes = at - e->start;
+	a->totals.text_bytes += e->bytes;
+	if (e->flags & DS_EXTENT_END) {
+		m->m.document.size = at;
+		a->totals.documents++;
+	}
+	return a->totals.text_bytes >> 62 ? bad(t, "documents too large to be true") : DS_OK;
 }
 
 static enum ds_status read_documents(struct table *t)
 {
 	struct ds_archive *a = t->a;
 	struct ds_segment_entry *seg = t->seg;
-	struct ds_piece place = {0};
-	uint64_t *pieces, n;
-	enum ds_status st = DS_OK;
+	uint64_t fresh = seg->first_piece, next = fresh;
+	const size_t first_member = a->n_members;
 
-	DS_TRY(number_max(t, ds_cursor_left(&t->cur) / 4, &n));
-	pieces = ds_alloc(n, sizeof *pieces);
-	if (!pieces)
-		return ds_fail_nomem(t->err, n * sizeof *pieces);
+	DS_TRY(number_max(t, ds_cursor_left(&t->cur) / 3, &seg->extents));
+	DS_TRY(ds_grow(&a->extent, &a->cap_extents, a->n_extents + seg->extents, sizeof *a->extent,
+		       t->err));
 	seg->first_extent = a->n_extents;
-	seg->extents = n;
-	for (uint64_t i = 0; st == DS_OK && i < n; i++)
-		st = read_extent(t, &pieces[i]);
-	place.block = seg->first_block;
-	for (uint64_t i = 0; st == DS_OK && i < n; i++)
-		st = read_pieces(t, &a->extent[seg->first_extent + i], pieces[i], &place);
-	free(pieces);
-	return st;
+	DS_TRY(read_flags(t));
+	DS_TRY(read_counts(t));
+	DS_TRY(read_names(t, first_member));
+	DS_TRY(read_hashes(t));
+	for (uint64_t i = 0; i < seg->extents; i++)
+		DS_TRY(read_uses(t, &a->extent[seg->first_extent + i], &fresh, &next));
+	return DS_OK;
 }
 
 enum ds_status ds_segment_record(const struct ds_archive *a, size_t s, uint8_t type,
@@ -267,6 +346,8 @@ enum ds_status ds_tables_read(struct ds_archive *a, size_t s, struct ds_err *err
 	t.seg->first_passage = first_passage;
 	if (st == DS_OK)
 		st = read_blocks(&t);
+	if (st == DS_OK)
+		st = read_pieces(&t);
 	if (st == DS_OK)
 		st = read_documents(&t);
 	if (st == DS_OK && ds_cursor_left(&t.cur))

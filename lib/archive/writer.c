@@ -36,6 +36,9 @@ static enum ds_status writer_new(struct ds_archive_writer **w_ret,
 		w->options.code = DS_VECTOR_CODE_I4;
 	w->names_size = 1024;
 	w->names_seen = ds_alloc_zero(w->names_size, sizeof *w->names_seen);
+	if (!w->options.segment_bytes)
+		w->options.segment_bytes = DS_ARCHIVE_SEGMENT_DEFAULT;
+	ds_seen_init(&w->seen);
 	w->hash = XXH3_createState();
 	w->cctx = ds_alloc_zero(threads, sizeof(ZSTD_CCtx *));
 	for (unsigned i = 0; w->cctx && i < threads; i++)
@@ -139,7 +142,7 @@ static enum ds_status adopt(struct ds_archive_writer *w, const struct ds_archive
 		w->segment[w->n_segments++] = a->segment[i].row;
 	for (size_t i = 0; i < a->n_dictionaries; i++)
 		w->dictionary[w->n_dictionaries++] = a->dictionary[i].offset;
-	w->first_block = a->n_blocks;
+	w->first_piece = a->n_pieces;
 	ds_archive_totals(a, &w->totals);
 	return ds_out_write(&w->out, a->map.data + DS_ARCHIVE_HEADER_BYTES,
 			    a->directory_offset - DS_ARCHIVE_HEADER_BYTES, err);
@@ -213,7 +216,7 @@ enum ds_status ds_archive_document(struct ds_archive_writer *w, const struct ds_
 	if (memchr(d->name, 0, d->name_len))
 		return ds_fail(err, DS_EINVAL, "a name holds a NUL byte");
 	DS_TRY(ds_writer_name(w, d->name, d->name_len, err));
-	if (w->n_extents >= DS_SEGMENT_EXTENTS_MAX || w->names.len >= DS_SEGMENT_TEXT_BYTES / 4)
+	if (w->n_extents >= DS_SEGMENT_EXTENTS_MAX || w->names.len >= DS_SEGMENT_INDEX_BYTES_MAX / 4)
 		DS_TRY(ds_segment_close(w, err));
 	DS_TRY(extent_begin(w, err));
 	e = current(w);
@@ -230,57 +233,26 @@ enum ds_status ds_archive_document(struct ds_archive_writer *w, const struct ds_
 	return ds_buf_append(&w->names, d->name, d->name_len, err);
 }
 
-/* The bytes [pos, pos + n) of the segment's text, in one block, go on the document. */
-static enum ds_status add_piece(struct ds_archive_writer *w, size_t pos, uint32_t n,
-				struct ds_err *err)
-{
-	const uint32_t block_bytes = w->options.block_bytes;
-	struct ds_piece p = {
-		.block = w->first_block + pos / block_bytes,
-		.offset = (uint32_t)(pos % block_bytes),
-		.length = n,
-	};
-	struct ds_extent *e = current(w);
-
-	e->bytes += n;
-	if (e->pieces) {
-		struct ds_piece *before = &w->piece[w->n_pieces - 1];
-
-		if (before->block == p.block && before->offset + before->length == p.offset) {
-			before->length += n;
-			return DS_OK;
-		}
-	}
-	DS_TRY(ds_grow(&w->piece, &w->cap_pieces, w->n_pieces + 1, sizeof p, err));
-	w->piece[w->n_pieces++] = p;
-	e->pieces++;
-	return DS_OK;
-}
-
 enum ds_status ds_archive_bytes(struct ds_archive_writer *w, const void *bytes, size_t n,
 				struct ds_err *err)
 {
-	const uint32_t block_bytes = w->options.block_bytes;
 	const uint8_t *p = bytes;
 
 	if (!w->in_document)
 		return ds_fail(err, DS_EINVAL, "bytes outside a document");
 	while (n) {
-		size_t pos = w->text.len;
-		size_t take = block_bytes - pos % block_bytes;
+		size_t take = w->options.segment_bytes - w->text.len;
 
-		if (take > DS_SEGMENT_TEXT_BYTES - pos)
-			take = DS_SEGMENT_TEXT_BYTES - pos;
 		if (take > n)
 			take = n;
 		DS_TRY(ds_buf_append(&w->text, p, take, err));
-		DS_TRY(add_piece(w, pos, (uint32_t)take, err));
+		current(w)->bytes += take;
 		XXH3_64bits_update(w->hash, p, take);
 		w->size += take;
 		w->totals.text_bytes += take;
 		p += take;
 		n -= take;
-		if (w->text.len == DS_SEGMENT_TEXT_BYTES)
+		if (w->text.len == w->options.segment_bytes)
 			DS_TRY(next_segment(w, err));
 	}
 	return DS_OK;
@@ -357,7 +329,7 @@ enum ds_status ds_archive_chunk(struct ds_archive_writer *w, const struct ds_chu
 	DS_TRY(ds_buf_append(&w->overlap, c->text, c->end - c->start, err));
 	if (vector || (o->words && !o->model))
 		DS_TRY(add_passage(w, c, vector, err));
-	if (w->n_passages >= DS_SEGMENT_PASSAGES_MAX || w->rows.len >= DS_SEGMENT_TEXT_BYTES)
+	if (w->n_passages >= DS_SEGMENT_PASSAGES_MAX || w->rows.len >= DS_SEGMENT_INDEX_BYTES_MAX)
 		DS_TRY(next_segment(w, err));
 	return DS_OK;
 }
@@ -430,7 +402,8 @@ void ds_archive_abort(struct ds_archive_writer *w)
 		ds_out_abort(&w->out);
 	for (unsigned i = 0; w->cctx && i < ds_pool_threads(w->options.pool); i++)
 		ZSTD_freeCCtx(w->cctx[i]);
-	ZSTD_freeCDict(w->cdict);
+	ds_layout_fini(&w->layout);
+	ds_seen_fini(&w->seen);
 	XXH3_freeState(w->hash);
 	ds_buf_fini(&w->text);
 	ds_buf_fini(&w->names);
@@ -440,7 +413,6 @@ void ds_archive_abort(struct ds_archive_writer *w)
 	ds_buf_fini(&w->overlap);
 	free(w->cctx);
 	free(w->extent);
-	free(w->piece);
 	free(w->passage);
 	free(w->segment);
 	free(w->dictionary);

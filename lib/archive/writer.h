@@ -1,8 +1,8 @@
 /*
  * writer.h - the state of an archive being written; private to the archive room
  *
- * Text is collected until a segment is full; ds_segment_close() then compresses its blocks and
- * writes them and the tables that describe them.
+ * Text is collected until a segment is full; ds_segment_close() then cuts it into pieces, arranges
+ * and compresses those that are new, and writes them and the tables that describe them.
  */
 #ifndef DS_ARCHIVE_WRITER_H
 #define DS_ARCHIVE_WRITER_H
@@ -11,21 +11,16 @@
 #include <zstd.h>
 
 #include "archive/archive.h"
+#include "archive/layout.h"
 #include "archive/record.h"
 #include "search/words.h"
 
-#define DS_SEGMENT_TEXT_BYTES ((size_t)16 << 20)
+#define DS_SEGMENT_INDEX_BYTES_MAX ((size_t)16 << 20)
 #define DS_SEGMENT_PASSAGES_MAX ((size_t)1 << 16)
 #define DS_SEGMENT_EXTENTS_MAX ((size_t)1 << 16)
 #define DS_SEGMENT_RECORDS_MAX 8
 
 enum { DS_EXTENT_BEGIN = 1, DS_EXTENT_END = 2 };
-
-/* A span of one block, counted through the archive. */
-struct ds_piece {
-	uint64_t block;
-	uint32_t offset, length;
-};
 
 /* What a segment holds of one document. */
 struct ds_extent {
@@ -62,10 +57,11 @@ struct ds_archive_writer {
 	struct ds_buf text, names, rows, scales;
 	struct ds_words_builder words;
 	struct ds_extent *extent;
-	struct ds_piece *piece;
 	struct ds_span *passage;
-	size_t n_extents, cap_extents, n_pieces, cap_pieces, n_passages, cap_passages;
-	uint64_t first_block; /* of the segment */
+	size_t n_extents, cap_extents, n_passages, cap_passages;
+	struct ds_layout layout;
+	struct ds_seen seen;
+	uint64_t first_piece; /* of the segment */
 
 	/* the document being written */
 	int in_document;
@@ -82,8 +78,7 @@ struct ds_archive_writer {
 	uint64_t *names_seen; /* hash set: [names_size], 0: free */
 	size_t n_names, names_size;
 
-	ZSTD_CCtx **cctx;  /* [threads] */
-	ZSTD_CDict *cdict; /* of the segment being written, or NULL */
+	ZSTD_CCtx **cctx; /* [threads] */
 };
 
 /* Keep the name of a document, which must be new. */
