@@ -26,7 +26,7 @@ static const struct cli_opt options[] = {
 	{OPT_REMOVE, "remove", NULL, "take the documents named out of the archive of -o"},
 	{'C', "directory", "DIR", "extract below DIR (default: .)"},
 	{'f', "force", NULL, "extract over files that exist"},
-	{OPT_LEVEL, "level", "N", "-1 to -22: faster to smaller (default: 9)"},
+	{OPT_LEVEL, "level", "N", "-1 to -22: faster to smaller (default: 19)"},
 	{OPT_CHUNK, "chunk", "SIZE", "bytes unpacked to read one passage (default: 256K)"},
 	{OPT_NO_INDEX, "no-index", NULL, "text alone: no passages, not searchable"},
 	CLI_OPT_MODEL,

@@ -21,6 +21,7 @@ struct ds_archive_writer;
 struct ds_archive;
 
 #define DS_ARCHIVE_LEVEL_DEFAULT 19
+#define DS_ARCHIVE_LEVEL_MAX 22
 #define DS_ARCHIVE_BLOCK_DEFAULT ((uint32_t)256 << 10)
 #define DS_ARCHIVE_BLOCK_MIN ((uint32_t)16 << 10)
 #define DS_ARCHIVE_BLOCK_MAX ((uint32_t)16 << 20)

@@ -1,10 +1,7 @@
 /* blocks.c - the pieces of a segment as block records */
-#define ZSTD_STATIC_LINKING_ONLY
 #include "archive/blocks.h"
 
 #include <stdlib.h>
-#include <zstd.h>
-#include <zstd_errors.h>
 
 /* Text of the blocks compressed at a time: enough to occupy the threads, few enough to keep memory
  * down. */
@@ -12,109 +9,94 @@
 #define WAVE_MAX 256
 
 struct packed_block {
-	struct ds_buf raw, out;
-	size_t stored; /* 0: the text itself is smaller */
-	int failed;
+	struct ds_buf raw;
+	struct ds_block_code coded;
+	enum ds_status st;
+	struct ds_err err;
 };
 
 struct wave {
 	struct ds_archive_writer *w;
-	ZSTD_CDict *cdict; /* NULL without a dictionary */
 	struct packed_block block[WAVE_MAX];
 	size_t first, n;
 };
-
-static int is_dictionary(const struct wave *wave, size_t b)
-{
-	return b == 0 && wave->w->layout.has_dictionary;
-}
-
-/* A context that compresses block b. */
-static void prepare(const struct wave *wave, ZSTD_CCtx *cctx, size_t b)
-{
-	ZSTD_CCtx_reset(cctx, ZSTD_reset_session_and_parameters);
-	ZSTD_CCtx_setParameter(cctx, ZSTD_c_compressionLevel, wave->w->options.level);
-	ZSTD_CCtx_setParameter(cctx, ZSTD_c_dictIDFlag, 0);
-	ZSTD_CCtx_setParameter(cctx, ZSTD_c_contentSizeFlag, 0);
-	if (!wave->cdict || is_dictionary(wave, b))
-		return;
-	/* the tables of the dictionary are used where they lie: to copy them takes longer than
-	 * looking into both */
-	ZSTD_CCtx_setParameter(cctx, ZSTD_c_forceAttachDict, ZSTD_dictForceAttach);
-	ZSTD_CCtx_refCDict(cctx, wave->cdict);
-}
 
 static void pack_block(void *arg, size_t index, unsigned thread)
 {
 	struct wave *wave = arg;
 	struct ds_archive_writer *w = wave->w;
 	struct packed_block *b = &wave->block[index];
-	ZSTD_CCtx *cctx = w->cctx[thread];
-	size_t n;
 
 	b->raw.len = 0;
-	b->failed = ds_layout_text(&w->layout, wave->first + index, w->text.data, &b->raw, NULL) !=
-			    DS_OK ||
-		    ds_buf_reserve(&b->out, ZSTD_compressBound(b->raw.len), NULL) != DS_OK;
-	if (b->failed)
+	b->st = ds_layout_text(&w->layout, wave->first + index, w->text.data, &b->raw, &b->err);
+	if (b->st != DS_OK)
 		return;
-	prepare(wave, cctx, wave->first + index);
-	n = ZSTD_compress2(cctx, b->out.data, b->out.cap, b->raw.data, b->raw.len);
-	b->failed = ZSTD_isError(n) && ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation;
-	b->stored = ZSTD_isError(n) || n >= b->raw.len ? 0 : n;
+	b->coded.bytes = b->raw.data;
+	b->coded.n = b->raw.len;
+	b->st = ds_block_encode(w->encoder, thread, &b->coded, &b->err);
 }
 
-static enum ds_status write_block(const struct wave *wave, size_t index, struct ds_buf *table,
-				  struct ds_err *err)
+/* Write a block that is packed; table gets its sizes. */
+static enum ds_status write_block(struct ds_archive_writer *w, const struct packed_block *b,
+				  struct ds_buf *table, struct ds_err *err)
 {
-	const struct packed_block *b = &wave->block[index];
-	struct ds_archive_writer *w = wave->w;
-	int dictionary = is_dictionary(wave, wave->first + index);
+	const struct ds_block_code *c = &b->coded;
+	int is_coded = c->coder != DS_CODER_STORED;
 	uint64_t before = w->out.written;
 	struct ds_record r = {
-		.type = dictionary ? DS_RECORD_DICTIONARY : DS_RECORD_BLOCK,
-		.raw = (uint32_t)b->raw.len,
-		.bytes = b->raw.data,
-		.stored = (uint32_t)b->raw.len,
+		.type = c->alone ? DS_RECORD_DICTIONARY : DS_RECORD_BLOCK,
+		.coder = c->coder,
+		.raw = (uint32_t)c->n,
+		.bytes = is_coded ? c->code.data : c->bytes,
+		.stored = (uint32_t)(is_coded ? c->code.len : c->n),
 	};
 
-	if (b->failed)
-		return ds_fail_nomem(err, ZSTD_compressBound(b->raw.len));
-	if (b->stored && (!dictionary || b->raw.len <= ds_record_raw_max((uint32_t)b->stored))) {
-		r.coder = wave->cdict && !dictionary ? DS_CODER_ZSTD_DICTIONARY : DS_CODER_ZSTD;
-		r.bytes = b->out.data;
-		r.stored = (uint32_t)b->stored;
+	if (b->st != DS_OK) {
+		*err = b->err;
+		return b->st;
 	}
 	DS_TRY(ds_record_write(&w->out, &r, err));
-	*(dictionary ? &w->totals.dictionary_bytes : &w->totals.block_bytes) +=
+	*(c->alone ? &w->totals.dictionary_bytes : &w->totals.block_bytes) +=
 		w->out.written - before;
 	DS_TRY(ds_varint_put(table, r.raw, err));
 	return ds_varint_put(table, r.stored, err);
 }
 
-static enum ds_status write_wave(struct wave *wave, struct ds_buf *table, struct ds_err *err)
+/* The dictionary, block 0, is packed beside being made ready for the others. */
+static void dictionary_item(void *arg, size_t index, unsigned thread)
 {
-	ds_pool_run(wave->w->options.pool, wave->n, pack_block, wave);
-	for (size_t i = 0; i < wave->n; i++)
-		DS_TRY(write_block(wave, i, table, err));
-	return DS_OK;
+	struct wave *wave = arg;
+	struct packed_block *b = &wave->block[0], *ready = &wave->block[1];
+	struct ds_block_encoder *e = wave->w->encoder;
+
+	if (index == 0)
+		b->st = ds_block_encode(e, thread, &b->coded, &b->err);
+	else
+		ready->st = ds_block_encoder_dictionary(e, b->coded.bytes, b->coded.n, &ready->err);
 }
 
-/* text: of the dictionary, borrowed by the result. */
-static enum ds_status load_dictionary(struct wave *wave, struct ds_buf *text, struct ds_err *err)
+/* text: of the dictionary, borrowed by the encoder. */
+static enum ds_status write_dictionary(struct wave *wave, struct ds_buf *text, struct ds_buf *table,
+				       struct ds_err *err)
 {
+	struct packed_block *b = &wave->block[0], *ready = &wave->block[1];
 	struct ds_archive_writer *w = wave->w;
-	ZSTD_compressionParameters p;
 
 	DS_TRY(ds_layout_text(&w->layout, 0, w->text.data, text, err));
-	p = ZSTD_getCParams(w->options.level, ZSTD_CONTENTSIZE_UNKNOWN, text->len);
-	wave->cdict = ZSTD_createCDict_advanced(text->data, text->len, ZSTD_dlm_byRef,
-						ZSTD_dct_rawContent, p, ZSTD_defaultCMem);
-	if (!wave->cdict)
-		return ds_fail_nomem(err, text->len);
+	b->coded.bytes = text->data;
+	b->coded.n = text->len;
+	b->coded.alone = 1;
+	ds_pool_run(w->options.pool, 2, dictionary_item, wave);
+	if (ready->st != DS_OK) {
+		*err = ready->err;
+		return ready->st;
+	}
 	DS_TRY(ds_grow(&w->dictionary, &w->cap_dictionaries, w->n_dictionaries + 1,
 		       sizeof *w->dictionary, err));
 	w->dictionary[w->n_dictionaries++] = w->out.written;
+	DS_TRY(write_block(w, b, table, err));
+	b->coded.alone = 0;
+	wave->first = 1;
 	return DS_OK;
 }
 
@@ -129,11 +111,12 @@ static enum ds_status write_waves(struct wave *wave, struct ds_buf *table, struc
 		wave_blocks = threads;
 	if (wave_blocks > WAVE_MAX)
 		wave_blocks = WAVE_MAX;
-	DS_TRY(ds_varint_put(table, n_blocks, err));
 	for (; wave->first < n_blocks; wave->first += wave->n) {
-		wave->n = n_blocks - wave->first < wave_blocks ? n_blocks - wave->first
-							       : wave_blocks;
-		DS_TRY(write_wave(wave, table, err));
+		wave->n =
+			n_blocks - wave->first < wave_blocks ? n_blocks - wave->first : wave_blocks;
+		ds_pool_run(w->options.pool, wave->n, pack_block, wave);
+		for (size_t i = 0; i < wave->n; i++)
+			DS_TRY(write_block(w, &wave->block[i], table, err));
 	}
 	return DS_OK;
 }
@@ -143,20 +126,21 @@ enum ds_status ds_blocks_write(struct ds_archive_writer *w, struct ds_buf *table
 {
 	struct wave *wave = ds_alloc_zero(1, sizeof *wave);
 	struct ds_buf text = {0};
-	enum ds_status st = DS_OK;
+	enum ds_status st;
 
 	if (!wave)
 		return ds_fail_nomem(err, sizeof *wave);
 	wave->w = w;
-	if (w->layout.has_dictionary)
-		st = load_dictionary(wave, &text, err);
+	st = ds_varint_put(table, w->layout.n_blocks, err);
+	if (st == DS_OK && w->layout.has_dictionary)
+		st = write_dictionary(wave, &text, table, err);
 	if (st == DS_OK)
 		st = write_waves(wave, table, err);
 	for (size_t i = 0; i < WAVE_MAX; i++) {
 		ds_buf_fini(&wave->block[i].raw);
-		ds_buf_fini(&wave->block[i].out);
+		ds_buf_fini(&wave->block[i].coded.code);
 	}
-	ZSTD_freeCDict(wave->cdict);
+	ds_block_encoder_dictionary(w->encoder, NULL, 0, NULL);
 	ds_buf_fini(&text);
 	free(wave);
 	return st;

@@ -225,7 +225,7 @@ void ds_archive_close(struct ds_archive *a)
 	ds_block_cache_fini(a);
 	for (size_t i = 0; a->segment && i < a->n_segments; i++)
 		free(a->segment[i].span);
-	ZSTD_freeDCtx(a->dctx);
+	ds_block_decoder_free(a->decoder);
 	ds_arena_fini(&a->names);
 	free(a->dictionary);
 	free(a->segment);

@@ -4,8 +4,6 @@
 #ifndef DS_ARCHIVE_READER_H
 #define DS_ARCHIVE_READER_H
 
-#include <zstd.h>
-
 #include "archive/archive.h"
 #include "archive/record.h"
 #include "archive/writer.h"
@@ -81,7 +79,7 @@ struct ds_archive {
 	uint64_t *
 		by_name; /* member numbers in the order of their names' hashes, NULL until needed */
 
-	ZSTD_DCtx *dctx;
+	struct ds_block_decoder *decoder; /* NULL until it is needed */
 	struct ds_cached_block *cache;
 	size_t n_cached, cap_cached, cached_bytes, dictionary_bytes;
 	uint64_t clock; /* counts uses of the caches */

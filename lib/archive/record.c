@@ -137,13 +137,13 @@ static enum ds_status check_head(const struct ds_map *map, const uint8_t *p, uin
 static enum ds_status check_sizes(const struct ds_map *map, const struct ds_record *r,
 				  struct ds_err *err)
 {
-	int text = r->type == DS_RECORD_BLOCK || r->type == DS_RECORD_DICTIONARY;
-	uint32_t max = text ? DS_BLOCK_BYTES_MAX : DS_RECORD_BYTES_MAX;
+	int is_text = r->type == DS_RECORD_BLOCK || r->type == DS_RECORD_DICTIONARY;
+	uint32_t max = is_text ? DS_BLOCK_BYTES_MAX : DS_RECORD_BYTES_MAX;
 
 	if (r->raw > max)
 		return ds_fail_at(err, DS_ELIMIT, map->path, r->offset + 12,
 				  "a record of %u bytes is over the limit of %u", r->raw, max);
-	if (r->type != DS_RECORD_BLOCK && r->raw > ds_record_raw_max(r->stored))
+	if (!is_text && r->raw > ds_record_raw_max(r->stored))
 		return ds_fail_at(err, DS_ELIMIT, map->path, r->offset + 12,
 				  "%u bytes in %u stored ones are over the allowed ratio", r->raw,
 				  r->stored);

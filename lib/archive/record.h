@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "archive/code.h"
 #include "base/cursor.h"
 #include "base/err.h"
 #include "base/io.h"
@@ -32,8 +33,6 @@ enum ds_record_type {
 	DS_RECORD_PRIVATE_END = 128,
 };
 
-enum ds_coder { DS_CODER_STORED = 0, DS_CODER_ZSTD = 1, DS_CODER_ZSTD_DICTIONARY = 2 };
-
 struct ds_record {
 	uint8_t type, coder;
 	uint32_t stored, raw; /* bytes */
@@ -49,7 +48,7 @@ static inline uint64_t ds_record_size(uint32_t stored)
 	return DS_RECORD_HEAD_BYTES + (((uint64_t)stored + 7) & ~(uint64_t)7);
 }
 
-/* Raw bytes that a reader accepts for so many stored ones, outside blocks. */
+/* Raw bytes that a reader accepts for so many stored ones, outside blocks and dictionaries. */
 static inline uint64_t ds_record_raw_max(uint32_t stored)
 {
 	return 4096 + (uint64_t)32 * stored;
@@ -74,7 +73,7 @@ enum ds_status ds_record_get(const struct ds_map *map, uint64_t offset, uint64_t
 			     struct ds_record *r_ret, struct ds_err *err);
 enum ds_status ds_record_verify(const struct ds_map *map, const struct ds_record *r,
 				struct ds_err *err);
-/* Verify and decode a record other than a block: appended to buf. */
+/* Verify and decode a record that is neither block nor dictionary: appended to buf. */
 enum ds_status ds_record_unpack(const struct ds_map *map, const struct ds_record *r,
 				struct ds_buf *buf, struct ds_err *err);
 

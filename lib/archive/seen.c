@@ -9,8 +9,8 @@
 void ds_seen_init(struct ds_seen *s)
 {
 	*s = (struct ds_seen){0};
-	(void)sodium_init(); /* chooses kernels; it cannot fail where there is randomness */
-	randombytes_buf(s->key, sizeof s->key);
+	if (sodium_init() >= 0) /* which fails nowhere: there would be no key */
+		randombytes_buf(s->key, sizeof s->key);
 }
 
 void ds_seen_fini(struct ds_seen *s)

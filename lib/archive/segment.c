@@ -56,9 +56,8 @@ static enum ds_status put_names(const struct ds_archive_writer *w, struct ds_buf
 	for (e = w->extent; e < end; e++) {
 		if (!(e->flags & DS_EXTENT_BEGIN))
 			continue;
-		DS_TRY(ds_varint_put(table, ds_zigzag((int64_t)((uint64_t)e->mtime_ns -
-								 (uint64_t)time)),
-				     err));
+		DS_TRY(ds_varint_put(
+			table, ds_zigzag((int64_t)((uint64_t)e->mtime_ns - (uint64_t)time)), err));
 		time = e->mtime_ns;
 	}
 	for (e = w->extent; e < end; e++)

@@ -16,8 +16,8 @@
 #define SHINGLE ((size_t)12)
 #define SAMPLE_BITS 5
 #define SHARED_MIN 2
-#define NEAR_MAX 8   /* pieces a piece may be joined to */
-#define LIST_MAX 48  /* in longer lists a piece looks at ASIDE before and after it */
+#define NEAR_MAX 8  /* pieces a piece may be joined to */
+#define LIST_MAX 48 /* in longer lists a piece looks at ASIDE before and after it */
 #define ASIDE 8
 
 /* Likeness that neighbours in the text are given, in 1/65536. */
@@ -46,16 +46,18 @@ static size_t add_shingles(const uint8_t *text, const struct ds_piece *p, uint32
 	return n;
 }
 
-struct counting {
+struct gathering {
 	const uint8_t *text;
 	const struct ds_piece *piece;
-	size_t *start; /* [n + 1] */
-	struct posting *out;
+	size_t n_pieces;
+	size_t *start; /* [n_pieces + 1] of a piece's in posting[] */
+	struct posting *posting;
+	size_t n;
 };
 
 static void count_item(void *arg, size_t index, unsigned thread)
 {
-	struct counting *c = arg;
+	struct gathering *c = arg;
 
 	(void)thread;
 	c->start[index + 1] = add_shingles(c->text, &c->piece[index], (uint32_t)index, NULL);
@@ -63,10 +65,10 @@ static void count_item(void *arg, size_t index, unsigned thread)
 
 static void fill_item(void *arg, size_t index, unsigned thread)
 {
-	struct counting *c = arg;
+	struct gathering *c = arg;
 
 	(void)thread;
-	add_shingles(c->text, &c->piece[index], (uint32_t)index, c->out + c->start[index]);
+	add_shingles(c->text, &c->piece[index], (uint32_t)index, c->posting + c->start[index]);
 }
 
 /* By hash; pieces stay ascending.  Both arrays have n; the result is in a. */
@@ -87,30 +89,23 @@ static void sort_postings(struct posting *a, struct posting *b, size_t n)
 	}
 }
 
-/* All postings, sorted; *all_ret has twice their room. */
-static enum ds_status gather(const uint8_t *text, const struct ds_piece *piece, size_t n,
-			     struct ds_pool *pool, struct posting **all_ret, size_t *n_ret,
-			     struct ds_err *err)
+/* All postings, sorted, with as much room again behind them. */
+static enum ds_status gather(struct gathering *c, struct ds_pool *pool, struct ds_err *err)
 {
-	struct counting c = {.text = text, .piece = piece};
-	size_t total;
-
-	c.start = ds_alloc_zero(n + 1, sizeof *c.start);
-	if (!c.start)
-		return ds_fail_nomem(err, (n + 1) * sizeof *c.start);
-	ds_pool_run(pool, n, count_item, &c);
-	for (size_t i = 0; i < n; i++)
-		c.start[i + 1] += c.start[i];
-	total = c.start[n];
-	c.out = ds_alloc(2 * total, sizeof *c.out);
-	if (c.out) {
-		ds_pool_run(pool, n, fill_item, &c);
-		sort_postings(c.out, c.out + total, total);
+	c->start = ds_alloc_zero(c->n_pieces + 1, sizeof *c->start);
+	if (!c->start)
+		return ds_fail_nomem(err, (c->n_pieces + 1) * sizeof *c->start);
+	ds_pool_run(pool, c->n_pieces, count_item, c);
+	for (size_t i = 0; i < c->n_pieces; i++)
+		c->start[i + 1] += c->start[i];
+	c->n = c->start[c->n_pieces];
+	c->posting = ds_alloc(2 * c->n, sizeof *c->posting);
+	if (c->posting) {
+		ds_pool_run(pool, c->n_pieces, fill_item, c);
+		sort_postings(c->posting, c->posting + c->n, c->n);
 	}
-	free(c.start);
-	*all_ret = c.out;
-	*n_ret = total;
-	return c.out ? DS_OK : ds_fail_nomem(err, 2 * total * sizeof *c.out);
+	free(c->start);
+	return c->posting ? DS_OK : ds_fail_nomem(err, 2 * c->n * sizeof *c->posting);
 }
 
 /* Drop what one piece has twice; count sizes. */
@@ -159,10 +154,13 @@ enum ds_status ds_shingles_find(struct ds_shingles *s_ret, const uint8_t *text,
 				struct ds_err *err)
 {
 	struct ds_shingles s = {.n_pieces = n};
+	struct gathering c = {.text = text, .piece = piece, .n_pieces = n};
 	struct posting *p;
 	size_t n_postings;
 
-	DS_TRY(gather(text, piece, n, pool, &p, &n_postings, err));
+	DS_TRY(gather(&c, pool, err));
+	p = c.posting;
+	n_postings = c.n;
 	s.size = ds_alloc_zero(n, sizeof *s.size);
 	if (s.size)
 		n_postings = squeeze(p, n_postings, s.size);
@@ -277,9 +275,9 @@ static int by_score(const void *a, const void *b)
 
 /* Rows of pieces that are joined end to end. */
 struct rows {
-	uint32_t *up;	      /* towards the first of a row */
-	uint32_t *next;	      /* in the row; UINT32_MAX: none */
-	uint32_t *last;	      /* of a row, by its first */
+	uint32_t *up;	/* towards the first of a row */
+	uint32_t *next; /* in the row; UINT32_MAX: none */
+	uint32_t *last; /* of a row, by its first */
 };
 
 static uint32_t row_of(const struct rows *r, uint32_t i)

@@ -20,12 +20,12 @@ struct ds_piece {
 
 /* Which shingles occur in which pieces; those of one piece only are left out. */
 struct ds_shingles {
-	size_t n_pieces, n;  /* pieces; shingles that are kept */
-	uint32_t *first;     /* [n_pieces + 1] of a piece's in shingle[] */
-	uint32_t *shingle;   /* ascending within a piece */
-	uint32_t *list;	     /* [n + 1] of a shingle's pieces in piece[] */
-	uint32_t *piece;     /* ascending within a shingle */
-	uint32_t *size;	     /* [n_pieces] shingles before any was left out */
+	size_t n_pieces, n; /* pieces; shingles that are kept */
+	uint32_t *first;    /* [n_pieces + 1] of a piece's in shingle[] */
+	uint32_t *shingle;  /* ascending within a piece */
+	uint32_t *list;	    /* [n + 1] of a shingle's pieces in piece[] */
+	uint32_t *piece;    /* ascending within a shingle */
+	uint32_t *size;	    /* [n_pieces] shingles before any was left out */
 };
 enum ds_status ds_shingles_find(struct ds_shingles *s_ret, const uint8_t *text,
 				const struct ds_piece *piece, size_t n, struct ds_pool *pool,

@@ -109,7 +109,8 @@ static enum ds_status read_pieces(struct table *t)
 		return ds_fail_nomem(t->err, n * sizeof *length);
 	t->seg->first_piece = a->n_pieces;
 	t->seg->pieces = n;
-	memset(a->piece + a->n_pieces, 0, n * sizeof *a->piece);
+	for (uint64_t i = 0; i < n; i++)
+		a->piece[a->n_pieces + i] = (struct ds_stored_piece){0};
 	st = place_pieces(t, length);
 	a->n_pieces += n;
 	free(length);

@@ -24,10 +24,41 @@ static void drop_dictionaries(struct ds_archive *a, size_t bytes)
 	}
 }
 
+/* The raw bytes of a block or dictionary into out. */
+static enum ds_status decode(struct ds_archive *a, const struct ds_record *r,
+			     const struct ds_buf *dictionary, struct ds_buf *out,
+			     struct ds_err *err)
+{
+	const struct ds_coded c = {
+		.coder = r->coder,
+		.code = r->bytes,
+		.stored = r->stored,
+		.raw = r->raw,
+		.dictionary = dictionary ? dictionary->data : NULL,
+		.dictionary_bytes = dictionary ? dictionary->len : 0,
+	};
+	enum ds_status st = a->decoder ? DS_OK : ds_block_decoder_new(&a->decoder, err);
+
+	if (st == DS_OK)
+		st = ds_record_verify(&a->map, r, err);
+	if (st == DS_OK)
+		st = ds_buf_reserve(out, (size_t)r->raw + 1, err);
+	if (st == DS_OK)
+		st = ds_block_decode(a->decoder, &c, out->data, err);
+	if (st == DS_OK) {
+		out->len = r->raw;
+	} else if (err && !err->path[0]) {
+		ds_err_set_path(err, a->map.path);
+		err->offset = r->offset;
+	}
+	return st;
+}
+
 static enum ds_status load_dictionary(struct ds_archive *a, struct ds_dictionary_entry *d,
 				      struct ds_err *err)
 {
 	struct ds_record r;
+	enum ds_status st;
 
 	d->used = ++a->clock;
 	if (d->text.data)
@@ -37,54 +68,20 @@ static enum ds_status load_dictionary(struct ds_archive *a, struct ds_dictionary
 		return ds_fail_at(err, DS_EFORMAT, a->map.path, d->offset,
 				  "a dictionary was expected here");
 	drop_dictionaries(a, r.raw);
-	DS_TRY(ds_buf_reserve(&d->text, (size_t)r.raw + 1, err));
-	a->dictionary_bytes += d->text.cap;
-	if (ds_record_unpack(&a->map, &r, &d->text, err) == DS_OK)
-		return DS_OK;
-	a->dictionary_bytes -= d->text.cap;
-	ds_buf_fini(&d->text);
-	d->text = (struct ds_buf){0};
-	return err->status;
-}
-
-static enum ds_status decode_block(struct ds_archive *a, const struct ds_block *b,
-				   const struct ds_record *r, struct ds_buf *out,
-				   struct ds_err *err)
-{
-	size_t n;
-
-	if (r->coder == DS_CODER_STORED)
-		return ds_buf_append(out, r->bytes, r->raw, err);
-	if (r->coder > DS_CODER_ZSTD_DICTIONARY)
-		return ds_fail_at(err, DS_EUNSUPPORTED, a->map.path, r->offset + 5,
-				  "coder %u, which this version does not know", r->coder);
-	if (r->coder == DS_CODER_ZSTD_DICTIONARY && !b->dictionary)
-		return ds_fail_at(err, DS_EFORMAT, a->map.path, r->offset + 5,
-				  "a block needs a dictionary, its segment has none");
-	if (!a->dctx)
-		a->dctx = ZSTD_createDCtx();
-	if (!a->dctx)
-		return ds_fail_nomem(err, 1);
-	DS_TRY(ds_buf_reserve(out, (size_t)r->raw + 1, err));
-	ZSTD_DCtx_reset(a->dctx, ZSTD_reset_session_and_parameters);
-	if (r->coder == DS_CODER_ZSTD_DICTIONARY) {
-		struct ds_dictionary_entry *d = &a->dictionary[b->dictionary - 1];
-
-		DS_TRY(load_dictionary(a, d, err));
-		ZSTD_DCtx_refPrefix(a->dctx, d->text.data, d->text.len);
+	st = decode(a, &r, NULL, &d->text, err);
+	if (st == DS_OK) {
+		a->dictionary_bytes += d->text.cap;
+	} else {
+		ds_buf_fini(&d->text);
+		d->text = (struct ds_buf){0};
 	}
-	n = ZSTD_decompressDCtx(a->dctx, out->data, r->raw, r->bytes, r->stored);
-	if (ZSTD_isError(n) || n != r->raw)
-		return ds_fail_at(err, DS_EFORMAT, a->map.path, r->offset + DS_RECORD_HEAD_BYTES,
-				  "a block does not unpack to %u bytes: %s", r->raw,
-				  ZSTD_isError(n) ? ZSTD_getErrorName(n) : "it is shorter");
-	out->len = r->raw;
-	return DS_OK;
+	return st;
 }
 
 static enum ds_status unpack(struct ds_archive *a, const struct ds_block *b, struct ds_buf *out,
 			     struct ds_err *err)
 {
+	struct ds_dictionary_entry *d = b->dictionary ? &a->dictionary[b->dictionary - 1] : NULL;
 	struct ds_record r;
 
 	DS_TRY(ds_record_get(&a->map, b->offset, a->directory_offset, &r, err));
@@ -92,8 +89,9 @@ static enum ds_status unpack(struct ds_archive *a, const struct ds_block *b, str
 		return ds_fail_at(err, DS_EFORMAT, a->map.path, b->offset,
 				  "a block of %u bytes (%u stored) was expected here", b->raw,
 				  b->stored);
-	DS_TRY(ds_record_verify(&a->map, &r, err));
-	return decode_block(a, b, &r, out, err);
+	if (d && ds_coder_needs_dictionary(r.coder))
+		DS_TRY(load_dictionary(a, d, err));
+	return decode(a, &r, d ? &d->text : NULL, out, err);
 }
 
 static void drop_cached(struct ds_archive *a, struct ds_cached_block *c)
@@ -106,8 +104,8 @@ static void drop_cached(struct ds_archive *a, struct ds_cached_block *c)
 }
 
 /* A free entry of the cache, after making room for bytes. */
-static enum ds_status free_entry(struct ds_archive *a, size_t bytes,
-				 struct ds_cached_block **c_ret, struct ds_err *err)
+static enum ds_status free_entry(struct ds_archive *a, size_t bytes, struct ds_cached_block **c_ret,
+				 struct ds_err *err)
 {
 	struct ds_cached_block *oldest = NULL, *unused = NULL;
 

@@ -9,9 +9,9 @@
 
 static enum ds_status check_options(const struct ds_archive_options *o, struct ds_err *err)
 {
-	if (o->level < 1 || o->level > ZSTD_maxCLevel())
+	if (o->level < 1 || o->level > DS_ARCHIVE_LEVEL_MAX)
 		return ds_fail(err, DS_EINVAL, "compression level %d; 1 to %d are possible",
-			       o->level, ZSTD_maxCLevel());
+			       o->level, DS_ARCHIVE_LEVEL_MAX);
 	if (o->block_bytes < DS_ARCHIVE_BLOCK_MIN || o->block_bytes > DS_ARCHIVE_BLOCK_MAX)
 		return ds_fail(err, DS_EINVAL, "blocks of %u bytes; %u to %u are possible",
 			       o->block_bytes, DS_ARCHIVE_BLOCK_MIN, DS_ARCHIVE_BLOCK_MAX);
@@ -24,8 +24,12 @@ static enum ds_status check_options(const struct ds_archive_options *o, struct d
 static enum ds_status writer_new(struct ds_archive_writer **w_ret,
 				 const struct ds_archive_options *options, struct ds_err *err)
 {
-	unsigned threads = ds_pool_threads(options->pool);
+	const struct ds_block_encoder_options encoder = {
+		.level = options->level,
+		.threads = ds_pool_threads(options->pool),
+	};
 	struct ds_archive_writer *w;
+	enum ds_status st;
 
 	DS_TRY(check_options(options, err));
 	w = ds_alloc_zero(1, sizeof *w);
@@ -40,15 +44,13 @@ static enum ds_status writer_new(struct ds_archive_writer **w_ret,
 		w->options.segment_bytes = DS_ARCHIVE_SEGMENT_DEFAULT;
 	ds_seen_init(&w->seen);
 	w->hash = XXH3_createState();
-	w->cctx = ds_alloc_zero(threads, sizeof(ZSTD_CCtx *));
-	for (unsigned i = 0; w->cctx && i < threads; i++)
-		w->cctx[i] = ZSTD_createCCtx();
-	if (!w->names_seen || !w->hash || !w->cctx || !w->cctx[threads - 1]) {
+	st = w->names_seen && w->hash ? ds_block_encoder_new(&w->encoder, &encoder, err)
+				      : ds_fail_nomem(err, w->names_size);
+	if (st != DS_OK)
 		ds_archive_abort(w);
-		return ds_fail_nomem(err, threads * sizeof(ZSTD_CCtx *));
-	}
-	*w_ret = w;
-	return DS_OK;
+	else
+		*w_ret = w;
+	return st;
 }
 
 static enum ds_status open_output(struct ds_archive_writer *w, const char *path, struct ds_err *err)
@@ -216,7 +218,8 @@ enum ds_status ds_archive_document(struct ds_archive_writer *w, const struct ds_
 	if (memchr(d->name, 0, d->name_len))
 		return ds_fail(err, DS_EINVAL, "a name holds a NUL byte");
 	DS_TRY(ds_writer_name(w, d->name, d->name_len, err));
-	if (w->n_extents >= DS_SEGMENT_EXTENTS_MAX || w->names.len >= DS_SEGMENT_INDEX_BYTES_MAX / 4)
+	if (w->n_extents >= DS_SEGMENT_EXTENTS_MAX ||
+	    w->names.len >= DS_SEGMENT_INDEX_BYTES_MAX / 4)
 		DS_TRY(ds_segment_close(w, err));
 	DS_TRY(extent_begin(w, err));
 	e = current(w);
@@ -400,8 +403,7 @@ void ds_archive_abort(struct ds_archive_writer *w)
 		return;
 	if (w->out_open)
 		ds_out_abort(&w->out);
-	for (unsigned i = 0; w->cctx && i < ds_pool_threads(w->options.pool); i++)
-		ZSTD_freeCCtx(w->cctx[i]);
+	ds_block_encoder_free(w->encoder);
 	ds_layout_fini(&w->layout);
 	ds_seen_fini(&w->seen);
 	XXH3_freeState(w->hash);
@@ -411,7 +413,6 @@ void ds_archive_abort(struct ds_archive_writer *w)
 	ds_buf_fini(&w->scales);
 	ds_words_builder_fini(&w->words);
 	ds_buf_fini(&w->overlap);
-	free(w->cctx);
 	free(w->extent);
 	free(w->passage);
 	free(w->segment);

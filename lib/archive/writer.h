@@ -8,9 +8,9 @@
 #define DS_ARCHIVE_WRITER_H
 
 #include <xxhash.h>
-#include <zstd.h>
 
 #include "archive/archive.h"
+#include "archive/code.h"
 #include "archive/layout.h"
 #include "archive/record.h"
 #include "search/words.h"
@@ -78,7 +78,7 @@ struct ds_archive_writer {
 	uint64_t *names_seen; /* hash set: [names_size], 0: free */
 	size_t n_names, names_size;
 
-	ZSTD_CCtx **cctx; /* [threads] */
+	struct ds_block_encoder *encoder;
 };
 
 /* Keep the name of a document, which must be new. */

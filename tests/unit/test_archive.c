@@ -12,7 +12,11 @@
 
 #define PATH "test_archive.dsz"
 
-static const struct ds_archive_options plain = {.level = 3, .block_bytes = 16384};
+static const struct ds_archive_options plain = {
+	.level = 3,
+	.block_bytes = 16384,
+	.segment_bytes = 1 << 20,
+};
 
 static void add_bytes(struct ds_archive_writer *w, const char *name, const void *bytes, size_t n)
 {
@@ -92,7 +96,7 @@ static void ck_member(struct ds_archive *a, const char *name, const void *bytes,
 
 START_TEST(test_bytes_come_back)
 {
-	const size_t large = ((size_t)33 << 20) + 77; /* three segments */
+	const size_t large = ((size_t)2 << 20) + 77; /* three segments */
 	uint8_t *text = sample(large, 1);
 	struct ds_archive_writer *w;
 	struct ds_archive *a;
@@ -123,6 +127,122 @@ START_TEST(test_bytes_come_back)
 	ck_assert_int_eq(ds_archive_test(a, &err), DS_OK);
 	ds_archive_close(a);
 	free(text);
+	unlink(PATH);
+}
+END_TEST
+
+/* Lines that are like no other, n bytes. */
+static uint8_t *noise(size_t n, unsigned seed)
+{
+	uint8_t *p = malloc(n);
+
+	srand(seed);
+	for (size_t i = 0; i < n; i++)
+		p[i] = (uint8_t)(rand() % 40 ? 'a' + rand() % 26 : '\n');
+	return p;
+}
+
+static uint64_t file_bytes(void)
+{
+	struct stat st;
+
+	ck_assert_int_eq(stat(PATH, &st), 0);
+	return (uint64_t)st.st_size;
+}
+
+START_TEST(test_text_is_stored_once)
+{
+	const size_t n = 700000; /* the second one goes on in another segment */
+	uint8_t *text = noise(n, 3), *changed = malloc(n + 5), *removed;
+	struct ds_archive_totals totals;
+	struct ds_archive_writer *w;
+	struct ds_archive *a;
+	struct ds_err err;
+	uint64_t once;
+
+	memcpy(changed, text, n / 2);
+	memcpy(changed + n / 2, "again", 5);
+	memcpy(changed + n / 2 + 5, text + n / 2, n - n / 2);
+	ck_assert_int_eq(ds_archive_create(&w, PATH, &plain, &err), DS_OK);
+	add_bytes(w, "text", text, n);
+	ck_assert_int_eq(ds_archive_commit(w, &totals, &err), DS_OK);
+	once = file_bytes();
+	ck_assert_int_eq(ds_archive_create(&w, PATH, &plain, &err), DS_OK);
+	add_bytes(w, "text", text, n);
+	add_bytes(w, "changed", changed, n + 5);
+	add_bytes(w, "text again", text, n);
+	ck_assert_int_eq(ds_archive_commit(w, &totals, &err), DS_OK);
+	ck_assert_uint_lt(file_bytes(), once + once / 20);
+	ck_assert_int_eq(ds_archive_open(&a, PATH, &err), DS_OK);
+	ck_assert_uint_eq(ds_archive_segments(a), 3);
+	ck_member(a, "changed", changed, n + 5);
+	ck_member(a, "text again", text, n);
+	ck_assert_int_eq(ds_archive_test(a, &err), DS_OK);
+
+	removed = calloc(3, 1);
+	removed[0] = 1;
+	ck_assert_int_eq(ds_archive_remove(a, PATH, removed, &plain, &totals, &err), DS_OK);
+	ds_archive_close(a);
+	ck_assert_int_eq(ds_archive_open(&a, PATH, &err), DS_OK);
+	ck_assert_uint_eq(ds_archive_members(a), 2);
+	ck_member(a, "changed", changed, n + 5);
+	ck_member(a, "text again", text, n);
+	ck_assert_int_eq(ds_archive_test(a, &err), DS_OK);
+	ds_archive_close(a);
+	free(removed);
+	free(changed);
+	free(text);
+	unlink(PATH);
+}
+END_TEST
+
+/* Revisions of a few texts, not in their order: the archive and the bytes of its file. */
+static void revisions(struct ds_pool *pool, struct ds_archive_totals *totals, struct ds_buf *file)
+{
+	struct ds_archive_options o = plain;
+	struct ds_archive_writer *w;
+	struct ds_err err;
+
+	o.segment_bytes = 0;
+	o.pool = pool;
+	ck_assert_int_eq(ds_archive_create(&w, PATH, &o, &err), DS_OK);
+	for (unsigned i = 0; i < 60; i++) {
+		const size_t n = 20000;
+		uint8_t *text = noise(n, 100 + i % 12);
+		char name[16];
+
+		for (size_t k = i * 40; k < n; k += 900)
+			text[k] = '#';
+		snprintf(name, sizeof name, "%u", i);
+		add_bytes(w, name, text, n);
+		free(text);
+	}
+	ck_assert_int_eq(ds_archive_commit(w, totals, &err), DS_OK);
+	ck_assert_int_eq(ds_read_all(PATH, 1 << 24, file, &err), DS_OK);
+}
+
+START_TEST(test_what_is_alike_is_brought_together)
+{
+	struct ds_archive_totals totals;
+	struct ds_buf one = {0}, three = {0};
+	struct ds_pool *pool;
+	struct ds_archive *a;
+	struct ds_err err;
+
+	revisions(NULL, &totals, &one);
+	ck_assert_uint_eq(totals.text_bytes, 1200000);
+	ck_assert_uint_lt(totals.file_bytes, totals.text_bytes / 5);
+	ck_assert_uint_gt(totals.dictionary_bytes, 0);
+	ck_assert_int_eq(ds_archive_open(&a, PATH, &err), DS_OK);
+	ck_assert_int_eq(ds_archive_test(a, &err), DS_OK);
+	ds_archive_close(a);
+	ck_assert_int_eq(ds_pool_new(&pool, 3, &err), DS_OK);
+	revisions(pool, &totals, &three);
+	ds_pool_free(pool);
+	ck_assert_uint_eq(one.len, three.len);
+	ck_assert(memcmp(one.data, three.data, one.len) == 0);
+	ds_buf_fini(&one);
+	ds_buf_fini(&three);
 	unlink(PATH);
 }
 END_TEST
@@ -367,6 +487,8 @@ int main(void)
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, test_bytes_come_back);
+	tcase_add_test(tc, test_text_is_stored_once);
+	tcase_add_test(tc, test_what_is_alike_is_brought_together);
 	tcase_add_test(tc, test_names_are_unique);
 	tcase_add_test(tc, test_passages_come_back);
 	tcase_add_test(tc, test_chunks_must_join);

@@ -1,0 +1,65 @@
+/*
+ * code.h - the bytes of a block coded, and back: one function each way for all coders
+ *
+ * Coders are numbered in ds-archive(5).  What is known before a block is the dictionary of its
+ * segment, at both ends.
+ */
+#ifndef DS_ARCHIVE_CODE_H
+#define DS_ARCHIVE_CODE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+
+enum ds_coder {
+	DS_CODER_STORED = 0,
+	DS_CODER_ZSTD = 1,
+	DS_CODER_ZSTD_DICTIONARY = 2,
+	DS_CODERS,
+};
+
+struct ds_block_encoder;
+struct ds_block_encoder_options {
+	int level;	  /* zstd, 1..22 */
+	unsigned threads; /* that code at the same time */
+};
+
+enum ds_status ds_block_encoder_new(struct ds_block_encoder **e_ret,
+				    const struct ds_block_encoder_options *o, struct ds_err *err);
+/* The dictionary of the next blocks, borrowed until another one or ds_block_encoder_free(); n 0:
+ * none. Blocks that are coded alone may be in work meanwhile. */
+enum ds_status ds_block_encoder_dictionary(struct ds_block_encoder *e, const uint8_t *text,
+					   size_t n, struct ds_err *err);
+/* A block to be coded, then as it is coded. */
+struct ds_block_code {
+	const uint8_t *bytes;
+	size_t n;
+	int alone; /* without the dictionary: it is one */
+	uint8_t coder;
+	struct ds_buf code; /* empty with DS_CODER_STORED: the bytes do not get smaller */
+};
+/* The code of b depends on options, dictionary and bytes alone. */
+enum ds_status ds_block_encode(struct ds_block_encoder *e, unsigned thread, struct ds_block_code *b,
+			       struct ds_err *err);
+void ds_block_encoder_free(struct ds_block_encoder *e);
+
+struct ds_block_decoder;
+/* A block as it is stored. */
+struct ds_coded {
+	uint8_t coder;
+	const uint8_t *code;
+	size_t stored, raw;	   /* bytes of it, and what they come to */
+	const uint8_t *dictionary; /* where ds_coder_needs_dictionary() */
+	size_t dictionary_bytes;
+};
+
+enum ds_status ds_block_decoder_new(struct ds_block_decoder **d_ret, struct ds_err *err);
+int ds_coder_needs_dictionary(uint8_t coder);
+/* Exactly c->raw bytes; DS_EUNSUPPORTED, DS_EFORMAT or DS_ENOMEM otherwise. */
+enum ds_status ds_block_decode(struct ds_block_decoder *d, const struct ds_coded *c,
+			       uint8_t *bytes_ret, struct ds_err *err);
+void ds_block_decoder_free(struct ds_block_decoder *d);
+
+#endif
