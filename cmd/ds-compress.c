@@ -14,7 +14,16 @@
 #include "archive/import.h"
 #include "cli.h"
 
-enum { OPT_ADD = CLI_LONG, OPT_CHUNK, OPT_LEVEL, OPT_NAME, OPT_NO_INDEX, OPT_OVERLAP, OPT_REMOVE };
+enum {
+	OPT_ADD = CLI_LONG,
+	OPT_CHUNK,
+	OPT_LEVEL,
+	OPT_NAME,
+	OPT_NO_INDEX,
+	OPT_OVERLAP,
+	OPT_REMOVE,
+	OPT_STRONG
+};
 
 static const struct cli_opt options[] = {
 	CLI_OPT_OUTPUT,
@@ -27,6 +36,7 @@ static const struct cli_opt options[] = {
 	{'C', "directory", "DIR", "extract below DIR (default: .)"},
 	{'f', "force", NULL, "extract over files that exist"},
 	{OPT_LEVEL, "level", "N", "-1 to -22: faster to smaller (default: 19)"},
+	{OPT_STRONG, "strong", NULL, "smaller by a fifth or more; slow, and slow to read"},
 	{OPT_CHUNK, "chunk", "SIZE", "bytes unpacked to read one passage (default: 256K)"},
 	{OPT_NO_INDEX, "no-index", NULL, "text alone: no passages, not searchable"},
 	CLI_OPT_MODEL,
@@ -101,6 +111,9 @@ static void on_option(struct cli *cli, int key, const char *arg)
 		break;
 	case OPT_NO_INDEX:
 		z->no_index = true;
+		break;
+	case OPT_STRONG:
+		z->archive.strong = 1;
 		break;
 	case OPT_OVERLAP:
 		z->overlap_tokens = (uint32_t)cli_num(cli, arg, "--overlap", 0, 1 << 20);

@@ -32,6 +32,7 @@ enum ds_vector_code { DS_VECTOR_CODE_I8 = 1, DS_VECTOR_CODE_I4 = 2 };
 
 struct ds_archive_options {
 	int level;	      /* zstd, 1..22 */
+	int strong;	      /* the mixing coder where it is smaller */
 	uint32_t block_bytes; /* uncompressed size of a block: random access reads one */
 	size_t segment_bytes; /* text that is looked through for what is alike; 0: the default */
 	uint64_t model;	      /* ds_model_id() of the embeddings, 0: none */

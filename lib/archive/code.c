@@ -6,15 +6,38 @@
 #include <string.h>
 #include <zstd.h>
 
+#include "mix/mix.h"
+
+/* Of a strong block: bytes that one of its code comes to at most, and the model's size */
+#define STRONG_RATIO_MAX 1024
+#define STRONG_BITS_MIN 20
+#define STRONG_BITS_MAX 26
+#define STRONG_TABLE_RATIO 32
+
 struct ds_block_encoder {
 	struct ds_block_encoder_options options;
 	ZSTD_CCtx **cctx;  /* [threads] */
 	ZSTD_CDict *cdict; /* NULL without a dictionary */
+	/* of strong coders: */
+	struct ds_mix **mix;  /* [threads] models that know the dictionary, NULL without one */
+	struct ds_buf *spare; /* [threads] */
 };
 
 struct ds_block_decoder {
 	ZSTD_DCtx *dctx;
+	struct ds_mix *mix;	 /* knows a dictionary, or NULL */
+	uint32_t mix_dictionary; /* this one */
 };
+
+/* A model for n bytes that it learns before the first block, or codes without having learnt any. */
+static enum ds_status new_model(struct ds_mix **mix_ret, size_t n, struct ds_err *err)
+{
+	unsigned bits = STRONG_BITS_MIN;
+
+	while (bits < STRONG_BITS_MAX && n > ((size_t)1 << bits) / STRONG_TABLE_RATIO)
+		bits++;
+	return ds_mix_new(mix_ret, bits, err);
+}
 
 enum ds_status ds_block_encoder_new(struct ds_block_encoder **e_ret,
 				    const struct ds_block_encoder_options *o, struct ds_err *err)
@@ -28,12 +51,24 @@ enum ds_status ds_block_encoder_new(struct ds_block_encoder **e_ret,
 	e->cctx = ds_alloc_zero(o->threads, sizeof(ZSTD_CCtx *));
 	while (e->cctx && n < o->threads && (e->cctx[n] = ZSTD_createCCtx()) != NULL)
 		n++;
-	if (n < o->threads) {
+	if (o->strong) {
+		e->mix = ds_alloc_zero(o->threads, sizeof(struct ds_mix *));
+		e->spare = ds_alloc_zero(o->threads, sizeof *e->spare);
+	}
+	if (n < o->threads || (o->strong && (!e->mix || !e->spare))) {
 		ds_block_encoder_free(e);
 		return ds_fail_nomem(err, o->threads * sizeof(ZSTD_CCtx *));
 	}
 	*e_ret = e;
 	return DS_OK;
+}
+
+static void drop_models(struct ds_block_encoder *e)
+{
+	for (unsigned i = 0; e->mix && i < e->options.threads; i++) {
+		ds_mix_free(e->mix[i]);
+		e->mix[i] = NULL;
+	}
 }
 
 enum ds_status ds_block_encoder_dictionary(struct ds_block_encoder *e, const uint8_t *text,
@@ -43,8 +78,10 @@ enum ds_status ds_block_encoder_dictionary(struct ds_block_encoder *e, const uin
 
 	ZSTD_freeCDict(e->cdict);
 	e->cdict = NULL;
-	if (n == 0)
+	if (n == 0) {
+		drop_models(e);
 		return DS_OK;
+	}
 	p = ZSTD_getCParams(e->options.level, ZSTD_CONTENTSIZE_UNKNOWN, n);
 	e->cdict = ZSTD_createCDict_advanced(text, n, ZSTD_dlm_byRef, ZSTD_dct_rawContent, p,
 					     ZSTD_defaultCMem);
@@ -67,13 +104,11 @@ static void prepare(const struct ds_block_encoder *e, ZSTD_CCtx *cctx,
 	ZSTD_CCtx_refCDict(cctx, e->cdict);
 }
 
-enum ds_status ds_block_encode(struct ds_block_encoder *e, unsigned thread, struct ds_block_code *b,
-			       struct ds_err *err)
+static enum ds_status encode_zstd(struct ds_block_encoder *e, unsigned thread,
+				  struct ds_block_code *b, struct ds_err *err)
 {
 	size_t stored;
 
-	b->code.len = 0;
-	b->coder = DS_CODER_STORED;
 	DS_TRY(ds_buf_reserve(&b->code, ZSTD_compressBound(b->n), err));
 	prepare(e, e->cctx[thread], b);
 	stored = ZSTD_compress2(e->cctx[thread], b->code.data, b->code.cap, b->bytes, b->n);
@@ -86,6 +121,60 @@ enum ds_status ds_block_encode(struct ds_block_encoder *e, unsigned thread, stru
 	return DS_OK;
 }
 
+/* A model that coded a dictionary has learnt it: every thread gets one like it. */
+static enum ds_status share_model(struct ds_block_encoder *e, struct ds_mix *mix,
+				  struct ds_err *err)
+{
+	drop_models(e);
+	e->mix[0] = mix;
+	DS_TRY(ds_mix_freeze(mix, err));
+	for (unsigned i = 1; i < e->options.threads; i++)
+		DS_TRY(ds_mix_copy(&e->mix[i], mix, err));
+	return DS_OK;
+}
+
+static enum ds_status mix_alone(struct ds_block_encoder *e, struct ds_block_code *b,
+				struct ds_buf *code, struct ds_err *err)
+{
+	struct ds_mix *mix;
+	enum ds_status st;
+
+	DS_TRY(new_model(&mix, b->n, err));
+	st = ds_mix_prime_encode(mix, b->bytes, b->n, code, err);
+	if (st == DS_OK && b->alone)
+		return share_model(e, mix, err);
+	ds_mix_free(mix);
+	return st;
+}
+
+/* Code with the mixing coder where this is smaller than what there is. */
+static enum ds_status encode_strong(struct ds_block_encoder *e, unsigned thread,
+				    struct ds_block_code *b, struct ds_err *err)
+{
+	int primed = !b->alone && e->mix[thread];
+	struct ds_buf *code = &e->spare[thread], old = b->code;
+
+	code->len = 0;
+	DS_TRY(primed ? ds_mix_encode(e->mix[thread], b->bytes, b->n, code, err)
+		      : mix_alone(e, b, code, err));
+	if (code->len >= (b->coder == DS_CODER_STORED ? b->n : old.len) ||
+	    b->n > code->len * STRONG_RATIO_MAX)
+		return DS_OK;
+	b->code = *code;
+	b->coder = primed ? DS_CODER_STRONG_DICTIONARY : DS_CODER_STRONG;
+	*code = old;
+	return DS_OK;
+}
+
+enum ds_status ds_block_encode(struct ds_block_encoder *e, unsigned thread, struct ds_block_code *b,
+			       struct ds_err *err)
+{
+	b->code.len = 0;
+	b->coder = DS_CODER_STORED;
+	DS_TRY(encode_zstd(e, thread, b, err));
+	return e->options.strong && b->n ? encode_strong(e, thread, b, err) : DS_OK;
+}
+
 void ds_block_encoder_free(struct ds_block_encoder *e)
 {
 	if (!e)
@@ -93,6 +182,11 @@ void ds_block_encoder_free(struct ds_block_encoder *e)
 	for (unsigned i = 0; e->cctx && i < e->options.threads; i++)
 		ZSTD_freeCCtx(e->cctx[i]);
 	ZSTD_freeCDict(e->cdict);
+	drop_models(e);
+	for (unsigned i = 0; e->spare && i < e->options.threads; i++)
+		ds_buf_fini(&e->spare[i]);
+	free(e->spare);
+	free(e->mix);
 	free(e->cctx);
 	free(e);
 }
@@ -113,7 +207,7 @@ enum ds_status ds_block_decoder_new(struct ds_block_decoder **d_ret, struct ds_e
 
 int ds_coder_needs_dictionary(uint8_t coder)
 {
-	return coder == DS_CODER_ZSTD_DICTIONARY;
+	return coder == DS_CODER_ZSTD_DICTIONARY || coder == DS_CODER_STRONG_DICTIONARY;
 }
 
 static enum ds_status unzstd(struct ds_block_decoder *d, const struct ds_coded *c,
@@ -129,6 +223,56 @@ static enum ds_status unzstd(struct ds_block_decoder *d, const struct ds_coded *
 		return DS_OK;
 	return ds_fail(err, DS_EFORMAT, "a block does not unpack to %zu bytes: %s", c->raw,
 		       ZSTD_isError(n) ? ZSTD_getErrorName(n) : "it is shorter");
+}
+
+static void keep_model(struct ds_block_decoder *d, struct ds_mix *mix, uint32_t dictionary)
+{
+	ds_mix_free(d->mix);
+	d->mix = mix;
+	d->mix_dictionary = mix ? dictionary : 0;
+}
+
+/* The model is kept of a dictionary: blocks follow it. */
+static enum ds_status unmix_alone(struct ds_block_decoder *d, const struct ds_coded *c,
+				  uint8_t *bytes_ret, struct ds_err *err)
+{
+	struct ds_mix *mix;
+	enum ds_status st;
+
+	if (c->alone)
+		keep_model(d, NULL, 0);
+	DS_TRY(new_model(&mix, c->raw, err));
+	st = ds_mix_prime_decode(mix, c->code, c->stored, bytes_ret, c->raw, err);
+	if (st == DS_OK && c->alone)
+		keep_model(d, mix, c->dictionary_number);
+	else
+		ds_mix_free(mix);
+	return st;
+}
+
+static enum ds_status unmix(struct ds_block_decoder *d, const struct ds_coded *c,
+			    uint8_t *bytes_ret, struct ds_err *err)
+{
+	if (c->raw > STRONG_RATIO_MAX * (uint64_t)c->stored)
+		return ds_fail(err, DS_ELIMIT,
+			       "%zu bytes in %zu stored ones are over the ratio allowed", c->raw,
+			       c->stored);
+	if (c->coder == DS_CODER_STRONG)
+		return unmix_alone(d, c, bytes_ret, err);
+	if (!d->mix || d->mix_dictionary != c->dictionary_number) {
+		struct ds_mix *mix;
+		enum ds_status st;
+
+		keep_model(d, NULL, 0);
+		DS_TRY(new_model(&mix, c->dictionary_bytes, err));
+		st = ds_mix_prime(mix, c->dictionary, c->dictionary_bytes, err);
+		if (st != DS_OK) {
+			ds_mix_free(mix);
+			return st;
+		}
+		keep_model(d, mix, c->dictionary_number);
+	}
+	return ds_mix_decode(d->mix, c->code, c->stored, bytes_ret, c->raw, err);
 }
 
 enum ds_status ds_block_decode(struct ds_block_decoder *d, const struct ds_coded *c,
@@ -147,6 +291,9 @@ enum ds_status ds_block_decode(struct ds_block_decoder *d, const struct ds_coded
 	case DS_CODER_ZSTD:
 	case DS_CODER_ZSTD_DICTIONARY:
 		return unzstd(d, c, bytes_ret, err);
+	case DS_CODER_STRONG:
+	case DS_CODER_STRONG_DICTIONARY:
+		return unmix(d, c, bytes_ret, err);
 	default:
 		return ds_fail(err, DS_EUNSUPPORTED,
 			       "a block of coder %u, which this version does not know", c->coder);
@@ -158,5 +305,6 @@ void ds_block_decoder_free(struct ds_block_decoder *d)
 	if (!d)
 		return;
 	ZSTD_freeDCtx(d->dctx);
+	ds_mix_free(d->mix);
 	free(d);
 }

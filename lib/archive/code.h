@@ -17,6 +17,8 @@ enum ds_coder {
 	DS_CODER_STORED = 0,
 	DS_CODER_ZSTD = 1,
 	DS_CODER_ZSTD_DICTIONARY = 2,
+	DS_CODER_STRONG = 3,
+	DS_CODER_STRONG_DICTIONARY = 4,
 	DS_CODERS,
 };
 
@@ -24,6 +26,7 @@ struct ds_block_encoder;
 struct ds_block_encoder_options {
 	int level;	  /* zstd, 1..22 */
 	unsigned threads; /* that code at the same time */
+	int strong;	  /* the mixing coder where it is smaller: 150 MB a thread */
 };
 
 enum ds_status ds_block_encoder_new(struct ds_block_encoder **e_ret,
@@ -36,7 +39,7 @@ enum ds_status ds_block_encoder_dictionary(struct ds_block_encoder *e, const uin
 struct ds_block_code {
 	const uint8_t *bytes;
 	size_t n;
-	int alone; /* without the dictionary: it is one */
+	int alone; /* it is the dictionary of the blocks that follow, and is coded without */
 	uint8_t coder;
 	struct ds_buf code; /* empty with DS_CODER_STORED: the bytes do not get smaller */
 };
@@ -53,6 +56,8 @@ struct ds_coded {
 	size_t stored, raw;	   /* bytes of it, and what they come to */
 	const uint8_t *dictionary; /* where ds_coder_needs_dictionary() */
 	size_t dictionary_bytes;
+	uint32_t dictionary_number; /* through the archive, from 1; 0: none */
+	int alone;		    /* it is this dictionary itself */
 };
 
 enum ds_status ds_block_decoder_new(struct ds_block_decoder **d_ret, struct ds_err *err);

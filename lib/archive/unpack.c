@@ -26,7 +26,7 @@ static void drop_dictionaries(struct ds_archive *a, size_t bytes)
 
 /* The raw bytes of a block or dictionary into out. */
 static enum ds_status decode(struct ds_archive *a, const struct ds_record *r,
-			     const struct ds_buf *dictionary, struct ds_buf *out,
+			     const struct ds_dictionary_entry *d, struct ds_buf *out,
 			     struct ds_err *err)
 {
 	const struct ds_coded c = {
@@ -34,8 +34,10 @@ static enum ds_status decode(struct ds_archive *a, const struct ds_record *r,
 		.code = r->bytes,
 		.stored = r->stored,
 		.raw = r->raw,
-		.dictionary = dictionary ? dictionary->data : NULL,
-		.dictionary_bytes = dictionary ? dictionary->len : 0,
+		.dictionary = d ? d->text.data : NULL,
+		.dictionary_bytes = d ? d->text.len : 0,
+		.dictionary_number = d ? (uint32_t)(d - a->dictionary) + 1 : 0,
+		.alone = r->type == DS_RECORD_DICTIONARY,
 	};
 	enum ds_status st = a->decoder ? DS_OK : ds_block_decoder_new(&a->decoder, err);
 
@@ -68,7 +70,7 @@ static enum ds_status load_dictionary(struct ds_archive *a, struct ds_dictionary
 		return ds_fail_at(err, DS_EFORMAT, a->map.path, d->offset,
 				  "a dictionary was expected here");
 	drop_dictionaries(a, r.raw);
-	st = decode(a, &r, NULL, &d->text, err);
+	st = decode(a, &r, d, &d->text, err);
 	if (st == DS_OK) {
 		a->dictionary_bytes += d->text.cap;
 	} else {
@@ -91,7 +93,7 @@ static enum ds_status unpack(struct ds_archive *a, const struct ds_block *b, str
 				  b->stored);
 	if (d && ds_coder_needs_dictionary(r.coder))
 		DS_TRY(load_dictionary(a, d, err));
-	return decode(a, &r, d ? &d->text : NULL, out, err);
+	return decode(a, &r, d, out, err);
 }
 
 static void drop_cached(struct ds_archive *a, struct ds_cached_block *c)

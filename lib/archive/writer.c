@@ -27,6 +27,7 @@ static enum ds_status writer_new(struct ds_archive_writer **w_ret,
 	const struct ds_block_encoder_options encoder = {
 		.level = options->level,
 		.threads = ds_pool_threads(options->pool),
+		.strong = options->strong,
 	};
 	struct ds_archive_writer *w;
 	enum ds_status st;

@@ -182,11 +182,17 @@ static enum ds_status reserve(struct ds_mix *m, size_t n, struct ds_err *err)
 	return DS_OK;
 }
 
-enum ds_status ds_mix_prime(struct ds_mix *m, const void *bytes, size_t n, struct ds_err *err)
+static enum ds_status check_prime(const struct ds_mix *m, size_t n, struct ds_err *err)
 {
 	if (n > DS_MIX_PRIME_MAX - m->len)
 		return ds_fail(err, DS_ELIMIT, "more than %zu bytes to prime a model with",
 			       DS_MIX_PRIME_MAX);
+	return DS_OK;
+}
+
+enum ds_status ds_mix_prime(struct ds_mix *m, const void *bytes, size_t n, struct ds_err *err)
+{
+	DS_TRY(check_prime(m, n, err));
 	DS_TRY(reserve(m, n, err));
 	m->kern->learn(m, bytes, n);
 	return DS_OK;
@@ -258,6 +264,13 @@ static enum ds_status encode(struct ds_mix *m, const uint8_t *bytes, size_t n, s
 	return ds_arith_enc_finish(&enc, err);
 }
 
+enum ds_status ds_mix_prime_encode(struct ds_mix *m, const void *bytes, size_t n,
+				   struct ds_buf *code, struct ds_err *err)
+{
+	DS_TRY(check_prime(m, n, err));
+	return encode(m, bytes, n, code, err);
+}
+
 enum ds_status ds_mix_encode(struct ds_mix *m, const void *bytes, size_t n, struct ds_buf *code,
 			     struct ds_err *err)
 {
@@ -271,28 +284,41 @@ enum ds_status ds_mix_encode(struct ds_mix *m, const void *bytes, size_t n, stru
 	return status;
 }
 
-static enum ds_status decode(struct ds_mix *m, struct ds_arith_dec *dec, uint8_t *bytes, size_t n,
+/* What to decode. */
+struct code {
+	const void *bytes;
+	size_t n;
+};
+
+static enum ds_status decode(struct ds_mix *m, struct code code, uint8_t *bytes, size_t n,
 			     struct ds_err *err)
 {
-	for (size_t i = 0, part; i < n && !ds_arith_dec_starved(dec); i += part) {
+	struct ds_arith_dec dec;
+
+	ds_arith_dec_init(&dec, code.bytes, code.n);
+	for (size_t i = 0, part; i < n && !ds_arith_dec_starved(&dec); i += part) {
 		part = n - i < SLICE ? n - i : SLICE;
 		DS_TRY(reserve(m, part, err));
-		m->kern->decode(m, bytes + i, part, dec);
+		m->kern->decode(m, bytes + i, part, &dec);
 	}
-	return ds_arith_dec_finish(dec, err);
+	return ds_arith_dec_finish(&dec, err);
+}
+
+enum ds_status ds_mix_prime_decode(struct ds_mix *m, const void *code, size_t n_code, void *bytes,
+				   size_t n, struct ds_err *err)
+{
+	DS_TRY(check_prime(m, n, err));
+	return decode(m, (struct code){code, n_code}, bytes, n, err);
 }
 
 enum ds_status ds_mix_decode(struct ds_mix *m, const void *code, size_t n_code, void *bytes,
 			     size_t n, struct ds_err *err)
 {
-	struct ds_arith_dec dec;
-
 	if (n > DS_MIX_BLOCK_MAX)
 		return ds_fail(err, DS_ELIMIT, "a block of %zu bytes: expected at most %zu", n,
 			       DS_MIX_BLOCK_MAX);
 	DS_TRY(ds_mix_freeze(m, err));
-	ds_arith_dec_init(&dec, code, n_code);
-	enum ds_status status = decode(m, &dec, bytes, n, err);
+	enum ds_status status = decode(m, (struct code){code, n_code}, bytes, n, err);
 
 	undo(m);
 	return status;

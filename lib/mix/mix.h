@@ -39,6 +39,12 @@ size_t ds_mix_memory(const struct ds_mix *mix);
  * its references.
  */
 enum ds_status ds_mix_prime(struct ds_mix *mix, const void *bytes, size_t n, struct ds_err *err);
+/* The same, of bytes that are coded meanwhile: their code is appended to code. */
+enum ds_status ds_mix_prime_encode(struct ds_mix *mix, const void *bytes, size_t n,
+				   struct ds_buf *code, struct ds_err *err);
+/* The same at the other end.  After a failure the model is of no use but to be freed. */
+enum ds_status ds_mix_prime_decode(struct ds_mix *mix, const void *code, size_t n_code, void *bytes,
+				   size_t n, struct ds_err *err);
 /* Blocks begin here: each is coded with what was learnt before, and references of its own.  A model
  * that is not frozen when a block begins is frozen then. */
 enum ds_status ds_mix_freeze(struct ds_mix *mix, struct ds_err *err);

@@ -29,6 +29,7 @@ enum {
 	LINE_BYTES = 64,		    /* four slots of a check and 15 histories */
 	SLOT_BYTES = 16,
 	APM_STEPS = 23,
+	APM_ROW = 32, /* a cache line; the rest is padding */
 	MATCH_CONTEXTS = 256,
 	RECENT_BITS = 16, /* of the table of a block's own places */
 	SET_ROWS = 256,
@@ -50,9 +51,7 @@ struct match {
 struct ds_mix_state {
 	uint64_t last8; /* bytes before, the last one lowest */
 	uint32_t word, word1,
-		word2;	   /* hashes of the word that is being written and the ones before */
-	uint32_t chars[4]; /* hashes of the last 1 to 4 whole characters and what is begun */
-	uint32_t column[2];
+		word2; /* hashes of the word that is being written and the ones before */
 	struct match match[N_MATCH];
 	uint32_t recent[N_MATCH][1 << RECENT_BITS]; /* places in the block */
 	uint32_t history[N_CONTEXT][DS_MIX_STATES]; /* chances of a one */
@@ -60,7 +59,8 @@ struct ds_mix_state {
 	uint32_t order0[256];
 	int16_t weight[N_SET][SET_ROWS][N_INPUT] __attribute__((aligned(64)));
 	int32_t final[256][N_SET] __attribute__((aligned(64)));
-	uint16_t apm1[1 << 16][APM_STEPS + 1], apm2[1 << 16][APM_STEPS + 1];
+	uint16_t apm1[1 << 16][APM_ROW] __attribute__((aligned(64)));
+	uint16_t apm2[1 << 16][APM_ROW];
 };
 
 struct log_entry {

@@ -21,6 +21,13 @@ $ ds-compress -j 1 -o b.dsz in && ds-compress -j 3 -o c.dsz in && cmp b.dsz c.ds
 $ seq 1 40000 >many && ds-compress -1 --chunk 16K -o m.dsz many && ds-compress -d m.dsz | cmp - many
 $ ds-compress --level 22 --chunk 1M --no-index -o m.dsz many && ds-compress -d m.dsz | cmp - many
 
+The strong coder, with and without a dictionary.
+$ seq 1 21 300000 | sed 's/.*/line & of the file, then & again/' >lines && ds-compress --strong -j 1 --no-index -o s.dsz lines && ds-compress --no-index -o z.dsz lines && test $(stat -c %s s.dsz) -lt $(($(stat -c %s z.dsz) * 9 / 10)) && ds-compress -d s.dsz | cmp - lines
+$ ds-compress --strong -j 3 --no-index -o s3.dsz lines && cmp s.dsz s3.dsz && ds-compress -t s.dsz
+$ ds-compress --strong -o s.dsz in && ds-compress --add --strong -o s.dsz lines && ds-compress --remove --strong -o s.dsz in && ds-compress -d s.dsz | cmp - lines
+$ head -c 20000 lines >few && ds-compress --strong -o s.dsz few && DS_CPU=ref ds-compress -d s.dsz | cmp - few && printf '\377' | dd of=s.dsz bs=1 seek=100 conv=notrunc 2>/dev/null; ds-compress -t s.dsz 2>&1 | sed 's/[0-9][0-9]* bytes/N bytes/'
+> ds-compress: s.dsz: byte 48: checksum of N bytes does not match
+
 Standard input and output.
 $ printf 'some text' | ds-compress | ds-compress -d -
 > some text
