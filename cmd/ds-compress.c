@@ -179,6 +179,15 @@ static void put_stats(struct compress *z)
 	if (!z->mode)
 		cli_stat_u64(cli, "output_bytes", t->file_bytes);
 	cli_stat_u64(cli, "index_bytes", t->vector_bytes + t->word_bytes);
+	cli_stat_u64(cli, "duplicate_bytes", t->text_bytes - t->stored_text);
+	cli_stat_u64(cli, "dictionary_text_bytes", t->dictionary_text);
+	cli_stat_u64(cli, "dictionary_bytes", t->dictionary_bytes);
+	for (unsigned i = 0; ds_archive_coder(i); i++) {
+		char key[64];
+
+		snprintf(key, sizeof key, "%s_bytes", ds_archive_coder(i));
+		cli_stat_u64(cli, key, t->coder_bytes[i]);
+	}
 	cli_stat_real(cli, "ratio", ratio(t));
 	cli_stat_u64(cli, "documents", t->documents);
 	cli_stat_u64(cli, "chunks", t->passages);
@@ -196,6 +205,11 @@ static void tell_totals(struct compress *z, const struct ds_archive_totals *t, u
 	sum->file_bytes += t->file_bytes;
 	sum->vector_bytes += t->vector_bytes;
 	sum->word_bytes += t->word_bytes;
+	sum->stored_text += t->stored_text;
+	sum->dictionary_text += t->dictionary_text;
+	sum->dictionary_bytes += t->dictionary_bytes;
+	for (unsigned i = 0; i < DS_ARCHIVE_CODERS; i++)
+		sum->coder_bytes[i] += t->coder_bytes[i];
 	cli_note(&z->cli,
 		 "%llu documents, %llu bytes -> %llu (%.2f %%): text %llu, embeddings %llu, words "
 		 "%llu",
@@ -331,7 +345,8 @@ static enum ds_status to_stdout(void *user, const void *bytes, size_t n, struct 
 	return ds_out_write(user, bytes, n, err);
 }
 
-static void print_text(const struct compress *z, const struct ds_archive_member *m)
+static void print_text(const struct compress *z, const struct ds_archive_member *m,
+		       uint64_t unpacked)
 {
 	const struct ds_document *d = &m->document;
 	const char *name = d->name_len ? d->name : "(stdin)";
@@ -343,11 +358,11 @@ static void print_text(const struct compress *z, const struct ds_archive_member 
 		strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
 	if (z->cli.verbose)
 		printf("%04o %s %016llx ", d->mode, when, (unsigned long long)m->hash);
-	printf("%12llu %8llu %s\n", (unsigned long long)d->size, (unsigned long long)m->chunks,
-	       name);
+	printf("%12llu %8llu %8llu %s\n", (unsigned long long)d->size,
+	       (unsigned long long)m->chunks, (unsigned long long)unpacked, name);
 }
 
-static void print_json(const struct ds_archive_member *m)
+static void print_json(const struct ds_archive_member *m, uint64_t unpacked)
 {
 	const struct ds_document *d = &m->document;
 	json_t *name = json_stringn(d->name, d->name_len);
@@ -356,9 +371,10 @@ static void print_json(const struct ds_archive_member *m)
 	char *line;
 
 	snprintf(hash, sizeof hash, "%016llx", (unsigned long long)m->hash);
-	o = json_pack("{so,sI,sI,sI,si,ss}", "name", name ? name : json_null(), "size",
-		      (json_int_t)d->size, "chunks", (json_int_t)m->chunks, "mtime_ns",
-		      (json_int_t)d->mtime_ns, "mode", (int)d->mode, "hash", hash);
+	o = json_pack("{so,sI,sI,sI,sI,si,ss}", "name", name ? name : json_null(), "size",
+		      (json_int_t)d->size, "chunks", (json_int_t)m->chunks, "unpacked",
+		      (json_int_t)unpacked, "mtime_ns", (json_int_t)d->mtime_ns, "mode",
+		      (int)d->mode, "hash", hash);
 	line = o ? json_dumps(o, JSON_COMPACT) : NULL;
 	if (line)
 		puts(line);
@@ -371,6 +387,7 @@ static enum ds_status use_member(struct compress *z, struct ds_archive *a, uint6
 				 void *target, struct ds_err *err)
 {
 	struct ds_archive_member m;
+	uint64_t unpacked;
 
 	DS_TRY(ds_archive_member(a, index, &m, err));
 	if (z->mode == 'd')
@@ -379,10 +396,11 @@ static enum ds_status use_member(struct compress *z, struct ds_archive *a, uint6
 		cli_note(&z->cli, "%s", m.document.name);
 		return ds_extract_member(target, a, index, err);
 	}
+	DS_TRY(ds_archive_unpacked(a, index, &unpacked, err));
 	if (z->cli.format == CLI_JSONL)
-		print_json(&m);
+		print_json(&m, unpacked);
 	else
-		print_text(z, &m);
+		print_text(z, &m, unpacked);
 	return DS_OK;
 }
 

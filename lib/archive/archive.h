@@ -27,6 +27,7 @@ struct ds_archive;
 #define DS_ARCHIVE_BLOCK_MAX ((uint32_t)16 << 20)
 #define DS_ARCHIVE_SEGMENT_DEFAULT ((size_t)64 << 20)
 #define DS_ARCHIVE_DIMS_MAX 65536
+#define DS_ARCHIVE_CODERS 16
 
 enum ds_vector_code { DS_VECTOR_CODE_I8 = 1, DS_VECTOR_CODE_I4 = 2 };
 
@@ -73,7 +74,12 @@ struct ds_archive_totals {
 	uint64_t file_bytes; /* of them, in records of text (blocks, dictionaries), the next two: */
 	uint64_t block_bytes, dictionary_bytes;
 	uint64_t vector_bytes, word_bytes; /* records of the search index */
+	uint64_t stored_text; /* bytes of text in blocks and dictionaries: less than in documents */
+	uint64_t dictionary_text;		 /* of these, in dictionaries */
+	uint64_t coder_bytes[DS_ARCHIVE_CODERS]; /* what each coder made of stored_text */
 };
+/* What a coder is called; NULL: there is none of this number. */
+const char *ds_archive_coder(unsigned coder);
 /* What a file is to the archive: the one that it will replace, the one being written. */
 enum ds_archive_file { DS_ARCHIVE_NO_FILE, DS_ARCHIVE_OLD_FILE, DS_ARCHIVE_NEW_FILE };
 enum ds_archive_file ds_archive_is_output(const struct ds_archive_writer *w,
@@ -116,6 +122,10 @@ enum ds_status ds_archive_find(const struct ds_archive *a, const char *name, siz
 /* Bytes [start, end) of a member appended to buf: unpacks only the blocks they lie in. */
 enum ds_status ds_archive_read(struct ds_archive *a, uint64_t member, uint64_t start, uint64_t end,
 			       struct ds_buf *buf, struct ds_err *err);
+/* The most bytes that are unpacked, of blocks and the dictionaries they need, to read one passage
+ * of a member; any 4 KB where it has none. */
+enum ds_status ds_archive_unpacked(struct ds_archive *a, uint64_t member, uint64_t *bytes_ret,
+				   struct ds_err *err);
 /* All bytes of a member in pieces to write(); DS_ECORRUPT after the last one when their hash is not
  * the member's. */
 typedef enum ds_status ds_write_fn(void *user, const void *bytes, size_t n, struct ds_err *err);

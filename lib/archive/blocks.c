@@ -42,7 +42,6 @@ static enum ds_status write_block(struct ds_archive_writer *w, const struct pack
 {
 	const struct ds_block_code *c = &b->coded;
 	int is_coded = c->coder != DS_CODER_STORED;
-	uint64_t before = w->out.written;
 	struct ds_record r = {
 		.type = c->alone ? DS_RECORD_DICTIONARY : DS_RECORD_BLOCK,
 		.coder = c->coder,
@@ -56,8 +55,7 @@ static enum ds_status write_block(struct ds_archive_writer *w, const struct pack
 		return b->st;
 	}
 	DS_TRY(ds_record_write(&w->out, &r, err));
-	*(c->alone ? &w->totals.dictionary_bytes : &w->totals.block_bytes) +=
-		w->out.written - before;
+	ds_record_count(&r, &w->totals);
 	DS_TRY(ds_varint_put(table, r.raw, err));
 	return ds_varint_put(table, r.stored, err);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <zstd.h>
 
+#include "archive/archive.h"
 #include "mix/mix.h"
 
 /* Of a strong block: bytes that one of its code comes to at most, and the model's size */
@@ -13,6 +14,19 @@
 #define STRONG_BITS_MIN 20
 #define STRONG_BITS_MAX 26
 #define STRONG_TABLE_RATIO 32
+
+const char *ds_archive_coder(unsigned coder)
+{
+	static const char *const name[DS_CODERS] = {
+		[DS_CODER_STORED] = "stored",
+		[DS_CODER_ZSTD] = "zstd",
+		[DS_CODER_ZSTD_DICTIONARY] = "zstd_dictionary",
+		[DS_CODER_STRONG] = "strong",
+		[DS_CODER_STRONG_DICTIONARY] = "strong_dictionary",
+	};
+
+	return coder < DS_CODERS ? name[coder] : NULL;
+}
 
 struct ds_block_encoder {
 	struct ds_block_encoder_options options;

@@ -14,6 +14,10 @@
 
 #define WORTH_MAX 255
 
+/* A piece is chosen when a byte of it stands for a tenth of one elsewhere or more: one shingle is
+ * kept of 32 bytes. */
+#define VALUE_MIN ((1 << 16) / 32 / 10)
+
 struct candidate {
 	uint64_t value; /* by byte */
 	uint32_t piece;
@@ -91,7 +95,7 @@ static size_t choose(struct cover *c, size_t max_bytes, uint32_t *key)
 
 	for (size_t i = c->n / 2; i-- > 0;)
 		sink(c, i);
-	while (c->n && c->heap[0].value) {
+	while (c->n && c->heap[0].value >= VALUE_MIN) {
 		uint32_t p = c->heap[0].piece;
 		uint64_t value = value_of(c, p);
 

@@ -7,10 +7,10 @@
 #include "archive/cut.h"
 #include "archive/dictionary.h"
 
-/* A dictionary takes an eighth of the text at most, 4 MB at most: it is unpacked whole before the
+/* A dictionary takes a quarter of the text at most, 8 MB at most: it is unpacked whole before the
  * first block is read.  Below 512 KB blocks are as good alone. */
-#define DICTIONARY_SHARE 8
-#define DICTIONARY_MAX ((size_t)4 << 20)
+#define DICTIONARY_SHARE 4
+#define DICTIONARY_MAX ((size_t)8 << 20)
 #define DICTIONARY_TEXT_MIN ((size_t)512 << 10)
 
 enum ds_status ds_layout_cut(struct ds_layout *l, const uint8_t *text, size_t at, size_t n,

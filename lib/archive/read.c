@@ -7,9 +7,8 @@
 
 #include "archive/vector.h"
 
-/* The part of member m that holds byte start. */
-static const struct ds_use *find_use(const struct ds_archive *a, const struct ds_member_entry *m,
-				     uint64_t start)
+const struct ds_use *ds_use_find(const struct ds_archive *a, const struct ds_member_entry *m,
+				 uint64_t start)
 {
 	const struct ds_use *p = a->use + m->first_use;
 	size_t low = 0, high = m->uses;
@@ -41,7 +40,7 @@ enum ds_status ds_archive_read(struct ds_archive *a, uint64_t member, uint64_t s
 	if (start == end)
 		return DS_OK;
 	DS_TRY(ds_buf_reserve(buf, end - start, err));
-	for (u = find_use(a, &a->member[member], start); start < end; u++) {
+	for (u = ds_use_find(a, &a->member[member], start); start < end; u++) {
 		const struct ds_stored_piece *p = &a->piece[u->piece];
 		uint64_t skip = start - u->start;
 		uint64_t n = p->length - skip;

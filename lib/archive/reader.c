@@ -145,21 +145,19 @@ static enum ds_status count_records(struct ds_archive *a, struct ds_err *err)
 	for (size_t i = 0; i < a->n_dictionaries; i++) {
 		DS_TRY(ds_record_get(&a->map, a->dictionary[i].offset, a->directory_offset, &r,
 				     err));
-		t->dictionary_bytes += r.end - r.offset;
+		a->dictionary[i].raw = r.raw;
 	}
-	for (size_t i = 0; i < a->n_blocks; i++)
-		if (!ds_block_is_dictionary(a, &a->block[i]))
-			t->block_bytes += ds_record_size(a->block[i].stored);
+	for (size_t i = 0; i < a->n_blocks; i++) {
+		DS_TRY(ds_record_get(&a->map, a->block[i].offset, a->directory_offset, &r, err));
+		ds_record_count(&r, t);
+	}
 	for (size_t s = 0; s < a->n_segments; s++) {
 		const struct ds_segment_row *row = &a->segment[s].row;
 
 		for (uint32_t i = 0; i < row->n_records; i++) {
 			DS_TRY(ds_record_get(&a->map, row->record[i].offset, a->directory_offset,
 					     &r, err));
-			if (r.type == DS_RECORD_VECTORS)
-				t->vector_bytes += r.end - r.offset;
-			else if (r.type == DS_RECORD_WORDS)
-				t->word_bytes += r.end - r.offset;
+			ds_record_count(&r, t);
 		}
 	}
 	t->file_bytes = a->map.len;

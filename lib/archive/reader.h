@@ -47,6 +47,7 @@ struct ds_segment_entry {
 
 struct ds_dictionary_entry {
 	uint64_t offset;
+	uint32_t raw;
 	struct ds_buf text; /* empty until it is needed */
 	uint64_t used;
 };
@@ -96,6 +97,9 @@ static inline int ds_block_is_dictionary(const struct ds_archive *a, const struc
 enum ds_status ds_tables_read(struct ds_archive *a, size_t s, struct ds_err *err);
 /* The spans of the passages of segment number s, kept in its entry. */
 enum ds_status ds_passages_read(struct ds_archive *a, size_t s, struct ds_err *err);
+/* The part of member m that holds byte start of it. */
+const struct ds_use *ds_use_find(const struct ds_archive *a, const struct ds_member_entry *m,
+				 uint64_t start);
 /* The raw bytes of a block, valid until the next call. */
 enum ds_status ds_block_load(struct ds_archive *a, uint64_t index, const uint8_t **text_ret,
 			     struct ds_err *err);

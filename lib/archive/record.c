@@ -5,6 +5,8 @@
 #include <xxhash.h>
 #include <zstd.h>
 
+#include "archive/archive.h"
+
 #define VERSION 2
 #define TABLE_LEVEL 19
 
@@ -76,6 +78,27 @@ enum ds_status ds_archive_footer_get(const struct ds_map *map, uint64_t end,
 				  "the directory would be at byte %llu",
 				  (unsigned long long)*directory_ret);
 	return DS_OK;
+}
+
+void ds_record_count(const struct ds_record *r, struct ds_archive_totals *totals)
+{
+	uint64_t bytes = ds_record_size(r->stored);
+
+	if (r->type == DS_RECORD_VECTORS)
+		totals->vector_bytes += bytes;
+	if (r->type == DS_RECORD_WORDS)
+		totals->word_bytes += bytes;
+	if (r->type != DS_RECORD_BLOCK && r->type != DS_RECORD_DICTIONARY)
+		return;
+	totals->stored_text += r->raw;
+	if (r->coder < DS_ARCHIVE_CODERS)
+		totals->coder_bytes[r->coder] += r->stored;
+	if (r->type == DS_RECORD_BLOCK) {
+		totals->block_bytes += bytes;
+	} else {
+		totals->dictionary_bytes += bytes;
+		totals->dictionary_text += r->raw;
+	}
 }
 
 enum ds_status ds_record_write(struct ds_out *out, const struct ds_record *r, struct ds_err *err)

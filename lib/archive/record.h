@@ -62,6 +62,9 @@ void ds_archive_footer(uint8_t footer[DS_ARCHIVE_FOOTER_BYTES], uint64_t directo
 enum ds_status ds_archive_footer_get(const struct ds_map *map, uint64_t end,
 				     uint64_t *directory_ret, struct ds_err *err);
 
+/* Add a record to the figures. */
+struct ds_archive_totals;
+void ds_record_count(const struct ds_record *r, struct ds_archive_totals *totals);
 enum ds_status ds_record_write(struct ds_out *out, const struct ds_record *r, struct ds_err *err);
 /* Code raw bytes with zstd where that is smaller and allowed by the bound on ratios, and write. */
 enum ds_status ds_record_pack(struct ds_out *out, uint8_t type, const struct ds_buf *raw,

@@ -201,7 +201,6 @@ static enum ds_status copy_dictionaries(struct removal *r, uint64_t from, uint64
 		DS_TRY(ds_grow(&w->dictionary, &w->cap_dictionaries, w->n_dictionaries + 1,
 			       sizeof *w->dictionary, r->err));
 		w->dictionary[w->n_dictionaries++] = offset - from + w->out.written;
-		w->totals.dictionary_bytes += d.end - d.offset;
 		r->dictionary[i] = (uint32_t)w->n_dictionaries;
 	}
 	return DS_OK;
@@ -227,9 +226,10 @@ static enum ds_status adopt_documents(struct removal *r, size_t s)
 	t->passages += seg->row.passages;
 	for (uint64_t i = 0; i < seg->blocks; i++) {
 		const struct ds_block *b = &a->block[seg->first_block + i];
+		struct ds_record block;
 
-		if (!ds_block_is_dictionary(a, b))
-			t->block_bytes += ds_record_size(b->stored);
+		DS_TRY(ds_record_get(&a->map, b->offset, a->directory_offset, &block, r->err));
+		ds_record_count(&block, t);
 	}
 	r->w->first_piece += seg->pieces;
 	return DS_OK;
@@ -248,10 +248,7 @@ static enum ds_status copy_segment(struct removal *r, size_t s)
 	for (uint32_t i = 0; i < row.n_records; i++) {
 		DS_TRY(ds_record_get(&a->map, row.record[i].offset, a->directory_offset, &last,
 				     r->err));
-		if (last.type == DS_RECORD_VECTORS)
-			w->totals.vector_bytes += last.end - last.offset;
-		if (last.type == DS_RECORD_WORDS)
-			w->totals.word_bytes += last.end - last.offset;
+		ds_record_count(&last, &w->totals);
 		row.record[i].offset += row.blocks_offset - from;
 	}
 	DS_TRY(copy_dictionaries(r, from, last.end));

@@ -28,7 +28,7 @@ struct ds_seen {
 
 void ds_seen_init(struct ds_seen *s);
 void ds_seen_hash(const struct ds_seen *s, const void *bytes, size_t n, uint64_t hash_ret[2]);
-/* The number under which this piece is known; where it is not known it is now, as number. */
+/* The number under which a piece is known; where it is not known it is now, as number. */
 enum ds_status ds_seen_find(struct ds_seen *s, const uint64_t hash[2], uint64_t number,
 			    uint64_t *number_ret, struct ds_err *err);
 void ds_seen_fini(struct ds_seen *s);

@@ -21,7 +21,7 @@
 #define ASIDE 8
 
 /* Likeness that neighbours in the text are given, in 1/65536. */
-#define NEIGHBOURS 1500
+#define NEIGHBOURS 10000
 
 struct posting {
 	uint32_t hash, piece;

@@ -118,9 +118,55 @@ enum ds_status ds_writer_name(struct ds_archive_writer *w, const char *name, siz
 	return DS_OK;
 }
 
+/* Pieces of archive a by block. */
+static int by_block(const void *x, const void *y, void *archive)
+{
+	const struct ds_archive *a = archive;
+	const struct ds_stored_piece *p = &a->piece[*(const uint64_t *)x];
+	const struct ds_stored_piece *q = &a->piece[*(const uint64_t *)y];
+
+	if (p->block != q->block)
+		return p->block < q->block ? -1 : 1;
+	return (p->offset > q->offset) - (p->offset < q->offset);
+}
+
+/* Know the n pieces of number[], in this order, which are not to be stored again. */
+static enum ds_status know_each(struct ds_archive_writer *w, struct ds_archive *a,
+				const uint64_t *number, size_t n, struct ds_err *err)
+{
+	uint64_t hash[2], known;
+	const uint8_t *text;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct ds_stored_piece *p = &a->piece[number[i]];
+
+		DS_TRY(ds_block_load(a, p->block, &text, err));
+		ds_seen_hash(&w->seen, text + p->offset, p->length, hash);
+		DS_TRY(ds_seen_find(&w->seen, hash, number[i], &known, err));
+	}
+	return DS_OK;
+}
+
+/* Know the newest pieces of a. */
+static enum ds_status know_pieces(struct ds_archive_writer *w, struct ds_archive *a,
+				  struct ds_err *err)
+{
+	size_t n = a->n_pieces < DS_SEEN_MAX / 2 ? a->n_pieces : DS_SEEN_MAX / 2;
+	uint64_t *number = ds_alloc(n, sizeof *number);
+	enum ds_status st;
+
+	if (!number)
+		return ds_fail_nomem(err, n * sizeof *number);
+	for (size_t i = 0; i < n; i++)
+		number[i] = a->n_pieces - n + i;
+	qsort_r(number, n, sizeof *number, by_block, a);
+	st = know_each(w, a, number, n, err);
+	free(number);
+	return st;
+}
+
 /* Take over what the archive a holds: its records as they are, and its directory. */
-static enum ds_status adopt(struct ds_archive_writer *w, const struct ds_archive *a,
-			    struct ds_err *err)
+static enum ds_status adopt(struct ds_archive_writer *w, struct ds_archive *a, struct ds_err *err)
 {
 	const uint64_t n_members = ds_archive_members(a);
 
@@ -146,6 +192,7 @@ static enum ds_status adopt(struct ds_archive_writer *w, const struct ds_archive
 	for (size_t i = 0; i < a->n_dictionaries; i++)
 		w->dictionary[w->n_dictionaries++] = a->dictionary[i].offset;
 	w->first_piece = a->n_pieces;
+	DS_TRY(know_pieces(w, a, err));
 	ds_archive_totals(a, &w->totals);
 	return ds_out_write(&w->out, a->map.data + DS_ARCHIVE_HEADER_BYTES,
 			    a->directory_offset - DS_ARCHIVE_HEADER_BYTES, err);

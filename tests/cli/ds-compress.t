@@ -2,19 +2,19 @@ Documents into an archive, and back.
 
 $ mkdir in in/sub && printf 'One sentence. Another.\n' >in/a.txt && printf 'x\0\377' >in/sub/b.bin && : >in/empty && chmod 640 in/a.txt && touch -d 2020-02-02T02:02:02.123456789Z in/a.txt
 $ ds-compress -o a.dsz in && ds-compress -l a.dsz
->           23        1 in/a.txt
->            0        0 in/empty
->            3        0 in/sub/b.bin
+>           23        1       26 in/a.txt
+>            0        0        0 in/empty
+>            3        0       26 in/sub/b.bin
 $ ds-compress -t a.dsz
 $ ds-compress -d a.dsz in/a.txt | cmp - in/a.txt
 $ ds-compress -d a.dsz in/sub | cmp - in/sub/b.bin
 $ mkdir out && ds-compress -x a.dsz -C out && diff -r in out/in && stat -c '%a %.9Y' out/in/a.txt
 > 640 1580608922.123456789
 $ ds-compress -lv -q a.dsz in/a.txt
-> 0640 2020-02-02T02:02:02Z 79f1c6f1be0c5e12           23        1 in/a.txt
+> 0640 2020-02-02T02:02:02Z 79f1c6f1be0c5e12           23        1       26 in/a.txt
 !*
 $ ds-compress -l --format jsonl a.dsz in/a.txt
-> {"name":"in/a.txt","size":23,"chunks":1,"mtime_ns":1580608922123456789,"mode":416,"hash":"79f1c6f1be0c5e12"}
+> {"name":"in/a.txt","size":23,"chunks":1,"unpacked":26,"mtime_ns":1580608922123456789,"mode":416,"hash":"79f1c6f1be0c5e12"}
 
 The same bytes whatever the threads; other levels and blocks give the same documents.
 $ ds-compress -j 1 -o b.dsz in && ds-compress -j 3 -o c.dsz in && cmp b.dsz c.dsz && cmp a.dsz b.dsz
@@ -31,13 +31,13 @@ $ head -c 20000 lines >few && ds-compress --strong -o s.dsz few && DS_CPU=ref ds
 Standard input and output.
 $ printf 'some text' | ds-compress | ds-compress -d -
 > some text
-$ ds-compress --name n.txt <many >m.dsz && ds-compress -l m.dsz | cut -c 1-12,22-
+$ ds-compress --name n.txt <many >m.dsz && ds-compress -l m.dsz | cut -c 1-12,31-
 >       228894 n.txt
 $ ds-chunk in/a.txt many | ds-infer -t embed | ds-compress -o f.dsz && ds-compress -d f.dsz many | cmp - many
 $ ds-chunk many | ds-compress -o g.dsz && ds-chunk many | ds-infer -t embed | ds-compress -o h.dsz && cmp g.dsz h.dsz
 $ ds-cat many | ds-compress -o t.dsz && ds-compress -d t.dsz | cmp - many
 $ ds-chunk many | ds-compress --no-index -o n.dsz && ds-compress -d - <n.dsz | cmp - many && ds-compress -l n.dsz
->       228894        0 many
+>       228894        0   228894 many
 $ ds-chunk many | ds-compress --no-index --add -o a.dsz && ds-compress -d a.dsz many | cmp - many && ds-compress -t a.dsz && ds-compress --remove -o a.dsz many && cmp a.dsz b.dsz
 
 Additions keep what is there.
@@ -51,11 +51,14 @@ $ ds-compress -t a.dsz && ds-compress -d a.dsz in/a.txt
 $ ds-compress --add -o new.dsz many
 ! ds-compress: new.dsz: cannot open: No such file or directory
 ? 1
+What the archive holds already is not stored again.
+$ cp many again && ds-compress --no-index -o e.dsz many && ds-compress --no-index --add -o e.dsz again && ds-compress -d e.dsz again | cmp - many && ds-compress -t --stats=stats e.dsz && python3 -c 'import json; s = json.load(open("stats")); print(s["text_bytes"], s["duplicate_bytes"])'
+> 457788 228894
 
 Removed documents are gone, the others stay with their passages.
 $ cp a.dsz r.dsz && ds-compress --remove -o r.dsz in/a.txt many && ds-compress -l r.dsz && ds-compress -t r.dsz
->            0        0 in/empty
->            3        0 in/sub/b.bin
+>            0        0        0 in/empty
+>            3        0        3 in/sub/b.bin
 $ cp a.dsz r.dsz && ds-compress --remove -o r.dsz in && ds-compress -t r.dsz && ds-compress -d r.dsz | cmp - many && ds-compress -o only.dsz many && cmp r.dsz only.dsz
 $ ds-compress --remove -o r.dsz many && ds-compress -l r.dsz && ds-compress --add -o r.dsz many && cmp r.dsz only.dsz
 $ ds-compress --remove -o r.dsz other
@@ -117,7 +120,7 @@ $ ds-compress --add many
 Figures
 $ printf 'some text' >in.txt; ds-compress -j 2 -o s.dsz --stats=stats in.txt && python3 -c 'import json; s = json.load(open("stats")); print(s["input_bytes"], s["text_bytes"], s["documents"], s["chunks"], s["threads"]); print(*sorted(s))'
 > 9 9 1 1 2
-> chunks cpu_seconds documents index_bytes input_bytes output_bytes peak_rss_bytes ratio seconds text_bytes threads
+> chunks cpu_seconds dictionary_bytes dictionary_text_bytes documents duplicate_bytes index_bytes input_bytes output_bytes peak_rss_bytes ratio seconds stored_bytes text_bytes threads zstd_bytes zstd_dictionary_bytes
 Several archives are summed up: every key stands once.
 $ ds-compress -t --stats=stats s.dsz s.dsz && python3 -c 'import json; s = json.load(open("stats"), object_pairs_hook=list); print(len(s) == len(dict(s)), dict(s)["text_bytes"], dict(s)["documents"])'
 > True 18 2
