@@ -182,9 +182,11 @@ static void put_stats(struct compress *z)
 	cli_stat_u64(cli, "duplicate_bytes", t->text_bytes - t->stored_text);
 	cli_stat_u64(cli, "dictionary_text_bytes", t->dictionary_text);
 	cli_stat_u64(cli, "dictionary_bytes", t->dictionary_bytes);
-	for (unsigned i = 0; ds_archive_coder(i); i++) {
+	for (unsigned i = 0; i < DS_ARCHIVE_CODERS; i++) {
 		char key[64];
 
+		if (!ds_archive_coder(i))
+			continue;
 		snprintf(key, sizeof key, "%s_bytes", ds_archive_coder(i));
 		cli_stat_u64(cli, key, t->coder_bytes[i]);
 	}

@@ -9,7 +9,7 @@
 #define WAVE_MAX 256
 
 struct packed_block {
-	struct ds_buf raw;
+	struct ds_buf raw, references;
 	struct ds_block_code coded;
 	enum ds_status st;
 	struct ds_err err;
@@ -27,12 +27,17 @@ static void pack_block(void *arg, size_t index, unsigned thread)
 	struct ds_archive_writer *w = wave->w;
 	struct packed_block *b = &wave->block[index];
 
-	b->raw.len = 0;
-	b->st = ds_layout_text(&w->layout, wave->first + index, w->text.data, &b->raw, &b->err);
+	b->raw.len = b->references.len = 0;
+	b->st = ds_layout_text(&w->layout, wave->first + index, &b->raw, &b->err);
+	if (b->st == DS_OK)
+		b->st = ds_references_text(&w->layout, &w->history, wave->first + index,
+					   &b->references, &b->err);
 	if (b->st != DS_OK)
 		return;
 	b->coded.bytes = b->raw.data;
 	b->coded.n = b->raw.len;
+	b->coded.references = b->references.data;
+	b->coded.reference_bytes = b->references.len;
 	b->st = ds_block_encode(w->encoder, thread, &b->coded, &b->err);
 }
 
@@ -80,7 +85,7 @@ static enum ds_status write_dictionary(struct wave *wave, struct ds_buf *text, s
 	struct packed_block *b = &wave->block[0], *ready = &wave->block[1];
 	struct ds_archive_writer *w = wave->w;
 
-	DS_TRY(ds_layout_text(&w->layout, 0, w->text.data, text, err));
+	DS_TRY(ds_layout_text(&w->layout, 0, text, err));
 	b->coded.bytes = text->data;
 	b->coded.n = text->len;
 	b->coded.alone = 1;
@@ -113,8 +118,11 @@ static enum ds_status write_waves(struct wave *wave, struct ds_buf *table, struc
 		wave->n =
 			n_blocks - wave->first < wave_blocks ? n_blocks - wave->first : wave_blocks;
 		ds_pool_run(w->options.pool, wave->n, pack_block, wave);
-		for (size_t i = 0; i < wave->n; i++)
+		for (size_t i = 0; i < wave->n; i++) {
 			DS_TRY(write_block(w, &wave->block[i], table, err));
+			if (!ds_coder_needs_references(wave->block[i].coded.coder))
+				ds_references_drop(&w->layout, wave->first + i);
+		}
 	}
 	return DS_OK;
 }
@@ -136,6 +144,7 @@ enum ds_status ds_blocks_write(struct ds_archive_writer *w, struct ds_buf *table
 		st = write_waves(wave, table, err);
 	for (size_t i = 0; i < WAVE_MAX; i++) {
 		ds_buf_fini(&wave->block[i].raw);
+		ds_buf_fini(&wave->block[i].references);
 		ds_buf_fini(&wave->block[i].coded.code);
 	}
 	ds_block_encoder_dictionary(w->encoder, NULL, 0, NULL);

@@ -17,15 +17,16 @@
 
 const char *ds_archive_coder(unsigned coder)
 {
-	static const char *const name[DS_CODERS] = {
+	static const char *const name[DS_ARCHIVE_CODERS] = {
 		[DS_CODER_STORED] = "stored",
 		[DS_CODER_ZSTD] = "zstd",
 		[DS_CODER_ZSTD_DICTIONARY] = "zstd_dictionary",
 		[DS_CODER_STRONG] = "strong",
 		[DS_CODER_STRONG_DICTIONARY] = "strong_dictionary",
+		[DS_CODER_ZSTD_REFERENCES] = "zstd_references",
 	};
 
-	return coder < DS_CODERS ? name[coder] : NULL;
+	return coder < DS_ARCHIVE_CODERS ? name[coder] : NULL;
 }
 
 struct ds_block_encoder {
@@ -102,20 +103,46 @@ enum ds_status ds_block_encoder_dictionary(struct ds_block_encoder *e, const uin
 	return e->cdict ? DS_OK : ds_fail_nomem(err, n);
 }
 
-/* A context that compresses the next block. */
-static void prepare(const struct ds_block_encoder *e, ZSTD_CCtx *cctx,
-		    const struct ds_block_code *b)
+static void set_parameters(const struct ds_block_encoder *e, ZSTD_CCtx *cctx)
 {
 	ZSTD_CCtx_reset(cctx, ZSTD_reset_session_and_parameters);
 	ZSTD_CCtx_setParameter(cctx, ZSTD_c_compressionLevel, e->options.level);
 	ZSTD_CCtx_setParameter(cctx, ZSTD_c_dictIDFlag, 0);
 	ZSTD_CCtx_setParameter(cctx, ZSTD_c_contentSizeFlag, 0);
+}
+
+/* A context that compresses the next block. */
+static void prepare(const struct ds_block_encoder *e, ZSTD_CCtx *cctx,
+		    const struct ds_block_code *b)
+{
+	set_parameters(e, cctx);
 	if (b->alone || !e->cdict)
 		return;
 	/* the tables of the dictionary are used where they lie: to copy them takes longer than
 	 * looking into both */
 	ZSTD_CCtx_setParameter(cctx, ZSTD_c_forceAttachDict, ZSTD_dictForceAttach);
 	ZSTD_CCtx_refCDict(cctx, e->cdict);
+}
+
+/* Code with the references where this is smaller than what there is. */
+static enum ds_status encode_references(struct ds_block_encoder *e, unsigned thread,
+					struct ds_block_code *b, struct ds_err *err)
+{
+	ZSTD_CCtx *cctx = e->cctx[thread];
+	struct ds_buf code = {0};
+	size_t stored, room = b->code.len ? b->code.len : b->n;
+
+	DS_TRY(ds_buf_reserve(&code, ZSTD_compressBound(b->n), err));
+	set_parameters(e, cctx);
+	ZSTD_CCtx_refPrefix(cctx, b->references, b->reference_bytes);
+	stored = ZSTD_compress2(cctx, code.data, code.cap, b->bytes, b->n);
+	if (!ZSTD_isError(stored) && stored < room) {
+		b->coder = DS_CODER_ZSTD_REFERENCES;
+		b->code.len = stored;
+		memcpy(b->code.data, code.data, stored);
+	}
+	ds_buf_fini(&code);
+	return ZSTD_isError(stored) ? ds_fail_nomem(err, b->n) : DS_OK;
 }
 
 static enum ds_status encode_zstd(struct ds_block_encoder *e, unsigned thread,
@@ -128,11 +155,11 @@ static enum ds_status encode_zstd(struct ds_block_encoder *e, unsigned thread,
 	stored = ZSTD_compress2(e->cctx[thread], b->code.data, b->code.cap, b->bytes, b->n);
 	if (ZSTD_isError(stored))
 		return ds_fail_nomem(err, b->n);
-	if (stored >= b->n)
-		return DS_OK;
-	b->code.len = stored;
-	b->coder = e->cdict && !b->alone ? DS_CODER_ZSTD_DICTIONARY : DS_CODER_ZSTD;
-	return DS_OK;
+	if (stored < b->n) {
+		b->code.len = stored;
+		b->coder = e->cdict && !b->alone ? DS_CODER_ZSTD_DICTIONARY : DS_CODER_ZSTD;
+	}
+	return b->reference_bytes ? encode_references(e, thread, b, err) : DS_OK;
 }
 
 /* A model that coded a dictionary has learnt it: every thread gets one like it. */
@@ -224,6 +251,11 @@ int ds_coder_needs_dictionary(uint8_t coder)
 	return coder == DS_CODER_ZSTD_DICTIONARY || coder == DS_CODER_STRONG_DICTIONARY;
 }
 
+int ds_coder_needs_references(uint8_t coder)
+{
+	return coder == DS_CODER_ZSTD_REFERENCES;
+}
+
 static enum ds_status unzstd(struct ds_block_decoder *d, const struct ds_coded *c,
 			     uint8_t *bytes_ret, struct ds_err *err)
 {
@@ -232,6 +264,8 @@ static enum ds_status unzstd(struct ds_block_decoder *d, const struct ds_coded *
 	ZSTD_DCtx_reset(d->dctx, ZSTD_reset_session_and_parameters);
 	if (c->coder == DS_CODER_ZSTD_DICTIONARY)
 		ZSTD_DCtx_refPrefix(d->dctx, c->dictionary, c->dictionary_bytes);
+	if (c->coder == DS_CODER_ZSTD_REFERENCES)
+		ZSTD_DCtx_refPrefix(d->dctx, c->references, c->reference_bytes);
 	n = ZSTD_decompressDCtx(d->dctx, bytes_ret, c->raw, c->code, c->stored);
 	if (!ZSTD_isError(n) && n == c->raw)
 		return DS_OK;
@@ -304,6 +338,7 @@ enum ds_status ds_block_decode(struct ds_block_decoder *d, const struct ds_coded
 		return DS_OK;
 	case DS_CODER_ZSTD:
 	case DS_CODER_ZSTD_DICTIONARY:
+	case DS_CODER_ZSTD_REFERENCES:
 		return unzstd(d, c, bytes_ret, err);
 	case DS_CODER_STRONG:
 	case DS_CODER_STRONG_DICTIONARY:

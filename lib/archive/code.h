@@ -19,7 +19,7 @@ enum ds_coder {
 	DS_CODER_ZSTD_DICTIONARY = 2,
 	DS_CODER_STRONG = 3,
 	DS_CODER_STRONG_DICTIONARY = 4,
-	DS_CODERS,
+	DS_CODER_ZSTD_REFERENCES = 6,
 };
 
 struct ds_block_encoder;
@@ -40,6 +40,8 @@ struct ds_block_code {
 	const uint8_t *bytes;
 	size_t n;
 	int alone; /* it is the dictionary of the blocks that follow, and is coded without */
+	const uint8_t *references; /* text that it may be coded with instead */
+	size_t reference_bytes;
 	uint8_t coder;
 	struct ds_buf code; /* empty with DS_CODER_STORED: the bytes do not get smaller */
 };
@@ -58,10 +60,13 @@ struct ds_coded {
 	size_t dictionary_bytes;
 	uint32_t dictionary_number; /* through the archive, from 1; 0: none */
 	int alone;		    /* it is this dictionary itself */
+	const uint8_t *references;  /* where ds_coder_needs_references() */
+	size_t reference_bytes;
 };
 
 enum ds_status ds_block_decoder_new(struct ds_block_decoder **d_ret, struct ds_err *err);
 int ds_coder_needs_dictionary(uint8_t coder);
+int ds_coder_needs_references(uint8_t coder);
 /* Exactly c->raw bytes; DS_EUNSUPPORTED, DS_EFORMAT or DS_ENOMEM otherwise. */
 enum ds_status ds_block_decode(struct ds_block_decoder *d, const struct ds_coded *c,
 			       uint8_t *bytes_ret, struct ds_err *err);

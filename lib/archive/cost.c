@@ -3,7 +3,33 @@
 
 #define SPAN_BYTES 4096 /* stands for a passage where there are none */
 
-/* Bytes of the blocks that uses first to last lie in, and of the dictionaries these need. */
+static uint64_t dictionary_cost(const struct ds_archive *a, const struct ds_block *b)
+{
+	return b->dictionary && !b->references ? a->dictionary[b->dictionary - 1].raw : 0;
+}
+
+/* Bytes of a block that is not a dictionary, and of what it refers to. */
+static uint64_t block_cost(const struct ds_archive *a, const struct ds_block *b)
+{
+	const uint64_t *reference = a->reference + b->first_reference;
+	uint64_t bytes = b->raw;
+
+	for (uint32_t i = 0; i < b->references; i++) {
+		const struct ds_block *of = &a->block[a->piece[reference[i]].block];
+		uint32_t k = 0;
+
+		while (k < i && a->piece[reference[k]].block != a->piece[reference[i]].block)
+			k++;
+		if (k < i)
+			continue;
+		bytes += dictionary_cost(a, of);
+		if (!ds_block_is_dictionary(a, of))
+			bytes += block_cost(a, of);
+	}
+	return bytes;
+}
+
+/* Bytes of the blocks that uses first to last lie in, and of what these need. */
 static uint64_t cost_of_uses(const struct ds_archive *a, const struct ds_use *first,
 			     const struct ds_use *last)
 {
@@ -12,20 +38,21 @@ static uint64_t cost_of_uses(const struct ds_archive *a, const struct ds_use *fi
 	for (const struct ds_use *u = first; u <= last; u++) {
 		const uint64_t block = a->piece[u->piece].block;
 		const struct ds_block *b = &a->block[block];
-		int known = 0, has_dictionary = !b->dictionary;
+		int known = 0, has_dictionary = !dictionary_cost(a, b);
 
 		for (const struct ds_use *v = first; v < u && !known; v++) {
 			const uint64_t other = a->piece[v->piece].block;
 
 			known = other == block;
-			has_dictionary |= a->block[other].dictionary == b->dictionary;
+			has_dictionary |= dictionary_cost(a, &a->block[other]) &&
+					  a->block[other].dictionary == b->dictionary;
 		}
 		if (known)
 			continue;
 		if (!ds_block_is_dictionary(a, b))
-			bytes += b->raw;
+			bytes += block_cost(a, b);
 		if (!has_dictionary)
-			bytes += a->dictionary[b->dictionary - 1].raw;
+			bytes += dictionary_cost(a, b);
 	}
 	return bytes;
 }

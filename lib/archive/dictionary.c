@@ -69,7 +69,7 @@ static void count_blocks(const struct cover *c, const uint32_t *order, size_t bl
 	uint32_t block = 1;
 	size_t fill = 0;
 
-	for (size_t k = 0; k < s->n_pieces; k++) {
+	for (size_t k = 0; k < s->n_own; k++) {
 		uint32_t p = order[k];
 
 		if (fill + c->piece[p].length > block_bytes) {
@@ -80,7 +80,8 @@ static void count_blocks(const struct cover *c, const uint32_t *order, size_t bl
 		for (uint32_t i = s->first[p]; i < s->first[p + 1]; i++) {
 			uint32_t id = s->shingle[i];
 
-			if (last[id] == block)
+			/* what is old blocks refer to */
+			if (last[id] == block || ds_shingle_is_old(s, id))
 				continue;
 			if (last[id] && c->worth[id] < WORTH_MAX)
 				c->worth[id]++;
@@ -128,16 +129,16 @@ enum ds_status ds_dictionary_choose(const struct ds_shingles *s, const struct ds
 
 	*n_ret = 0;
 	c.worth = ds_alloc_zero(s->n, 1);
-	c.heap = ds_alloc(s->n_pieces, sizeof *c.heap);
+	c.heap = ds_alloc(s->n_own, sizeof *c.heap);
 	if (!last || !c.worth || !c.heap) {
 		free(last);
 		free(c.worth);
 		free(c.heap);
-		return ds_fail_nomem(err, s->n_pieces * sizeof *c.heap);
+		return ds_fail_nomem(err, s->n_own * sizeof *c.heap);
 	}
 	count_blocks(&c, o->order, o->block_bytes, last);
 	free(last);
-	for (uint32_t p = 0; p < s->n_pieces; p++) {
+	for (uint32_t p = 0; p < s->n_own; p++) {
 		struct candidate x = {value_of(&c, p), p};
 
 		if (x.value)

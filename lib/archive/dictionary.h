@@ -12,7 +12,7 @@
 
 struct ds_key_options {
 	size_t max_bytes;
-	const uint32_t *order; /* [n_pieces] in which they would fill blocks */
+	const uint32_t *order; /* [n_own] in which they would fill blocks */
 	size_t block_bytes;
 };
 

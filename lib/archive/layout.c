@@ -6,6 +6,7 @@
 
 #include "archive/cut.h"
 #include "archive/dictionary.h"
+#include "archive/history.h"
 
 /* A dictionary takes a quarter of the text at most, 8 MB at most: it is unpacked whole before the
  * first block is read.  Below 512 KB blocks are as good alone. */
@@ -13,17 +14,18 @@
 #define DICTIONARY_MAX ((size_t)8 << 20)
 #define DICTIONARY_TEXT_MIN ((size_t)512 << 10)
 
-enum ds_status ds_layout_cut(struct ds_layout *l, const uint8_t *text, size_t at, size_t n,
-			     uint32_t *n_ret, struct ds_err *err)
+enum ds_status ds_layout_cut(struct ds_layout *l, const uint8_t *text, size_t n, uint32_t *n_ret,
+			     struct ds_err *err)
 {
-	const size_t before = l->n_cuts, end = at + n;
+	const size_t before = l->n_cuts;
 
-	while (at < end) {
-		size_t length = ds_cut(text + at, end - at);
+	while (n) {
+		size_t length = ds_cut(text, n);
 
 		DS_TRY(ds_grow(&l->cut, &l->cap_cuts, l->n_cuts + 1, sizeof *l->cut, err));
-		l->cut[l->n_cuts++] = (struct ds_piece){at, (uint32_t)length};
-		at += length;
+		l->cut[l->n_cuts++] = (struct ds_piece){text, (uint32_t)length};
+		text += length;
+		n -= length;
 	}
 	*n_ret = (uint32_t)(l->n_cuts - before);
 	return DS_OK;
@@ -32,7 +34,6 @@ enum ds_status ds_layout_cut(struct ds_layout *l, const uint8_t *text, size_t at
 struct hashing {
 	const struct ds_layout *l;
 	const struct ds_seen *seen;
-	const uint8_t *text;
 	uint64_t (*hash)[2]; /* [n_cuts] */
 };
 
@@ -42,14 +43,14 @@ static void hash_item(void *arg, size_t index, unsigned thread)
 	const struct ds_piece *p = &h->l->cut[index];
 
 	(void)thread;
-	ds_seen_hash(h->seen, h->text + p->at, p->length, h->hash[index]);
+	ds_seen_hash(h->seen, p->text, p->length, h->hash[index]);
 }
 
 /* Number the cuts; what appears for the first time is a piece. */
 static enum ds_status find_pieces(struct ds_layout *l, struct ds_seen *seen,
 				  const struct ds_layout_options *o, struct ds_err *err)
 {
-	struct hashing h = {.l = l, .seen = seen, .text = o->text};
+	struct hashing h = {.l = l, .seen = seen};
 	enum ds_status st = DS_OK;
 
 	DS_TRY(ds_grow(&l->number, &l->cap_numbers, l->n_cuts, sizeof *l->number, err));
@@ -141,6 +142,30 @@ static enum ds_status take_dictionary(struct ds_layout *l, const struct ds_shing
 	return st == DS_OK ? fill_blocks(l, n, block_bytes, err) : st;
 }
 
+/* The shingles of the pieces and, behind them, of the history's. */
+static enum ds_status find_shingles(struct ds_layout *l, const struct ds_layout_options *o,
+				    struct ds_shingles *s_ret, struct ds_err *err)
+{
+	const struct ds_history *h = o->history;
+
+	DS_TRY(ds_grow(&l->piece, &l->cap_pieces, l->n_pieces + h->n, sizeof *l->piece, err));
+	for (size_t i = 0; i < h->n; i++)
+		l->piece[l->n_pieces + i] =
+			(struct ds_piece){h->text.data + h->piece[i].at, h->piece[i].length};
+	return ds_shingles_find(s_ret, l->piece, l->n_pieces + h->n, l->n_pieces, o->pool, err);
+}
+
+static enum ds_status choose_references(struct ds_layout *l, const struct ds_shingles *s,
+					const struct ds_history *h, struct ds_err *err)
+{
+	free(l->first_reference);
+	l->first_reference = ds_alloc_zero(l->n_blocks + 1, sizeof *l->first_reference);
+	if (!l->first_reference)
+		return ds_fail_nomem(err, (l->n_blocks + 1) * sizeof *l->first_reference);
+	l->first[l->n_blocks] = (uint32_t)l->n_pieces;
+	return h->n ? ds_references_choose(l, h, s, err) : DS_OK;
+}
+
 static enum ds_status arrange(struct ds_layout *l, const struct ds_layout_options *o,
 			      struct ds_err *err)
 {
@@ -150,12 +175,14 @@ static enum ds_status arrange(struct ds_layout *l, const struct ds_layout_option
 
 	for (size_t i = 0; i < l->n_pieces; i++)
 		bytes += l->piece[i].length;
-	DS_TRY(ds_shingles_find(&s, o->text, l->piece, l->n_pieces, o->pool, err));
+	DS_TRY(find_shingles(l, o, &s, err));
 	st = ds_similar_order(&s, o->pool, l->order, err);
 	if (st == DS_OK && bytes >= DICTIONARY_TEXT_MIN)
 		st = take_dictionary(l, &s, bytes, o->block_bytes, err);
 	else if (st == DS_OK)
 		st = fill_blocks(l, 0, o->block_bytes, err);
+	if (st == DS_OK)
+		st = choose_references(l, &s, o->history, err);
 	ds_shingles_fini(&s);
 	return st;
 }
@@ -168,22 +195,18 @@ enum ds_status ds_layout_make(struct ds_layout *l, struct ds_seen *seen,
 	l->order = ds_alloc(l->n_pieces, sizeof *l->order);
 	if (!l->order)
 		return ds_fail_nomem(err, l->n_pieces * sizeof *l->order);
-	l->n_blocks = 0;
+	l->n_blocks = l->n_references = 0;
 	l->has_dictionary = 0;
-	DS_TRY(ds_grow(&l->first, &l->cap_blocks, 1, sizeof *l->first, err));
-	if (l->n_pieces)
-		DS_TRY(arrange(l, o, err));
-	l->first[l->n_blocks] = (uint32_t)l->n_pieces;
-	return DS_OK;
+	return l->n_pieces ? arrange(l, o, err) : DS_OK;
 }
 
-enum ds_status ds_layout_text(const struct ds_layout *l, size_t b, const uint8_t *text,
-			      struct ds_buf *buf, struct ds_err *err)
+enum ds_status ds_layout_text(const struct ds_layout *l, size_t b, struct ds_buf *buf,
+			      struct ds_err *err)
 {
 	for (size_t k = l->first[b]; k < l->first[b + 1]; k++) {
 		const struct ds_piece *p = &l->piece[l->order[k]];
 
-		DS_TRY(ds_buf_append(buf, text + p->at, p->length, err));
+		DS_TRY(ds_buf_append(buf, p->text, p->length, err));
 	}
 	return DS_OK;
 }
@@ -200,5 +223,7 @@ void ds_layout_fini(struct ds_layout *l)
 	free(l->piece);
 	free(l->order);
 	free(l->first);
+	free(l->reference);
+	free(l->first_reference);
 	*l = (struct ds_layout){0};
 }

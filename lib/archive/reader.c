@@ -230,6 +230,7 @@ void ds_archive_close(struct ds_archive *a)
 	free(a->block);
 	free(a->piece);
 	free(a->use);
+	free(a->reference);
 	free(a->member);
 	free(a->extent);
 	free(a->by_name);

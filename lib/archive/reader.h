@@ -13,6 +13,9 @@ struct ds_block {
 	uint32_t raw, stored;
 	uint32_t dictionary; /* from 1; 0: none */
 	uint32_t cached;     /* where it is in the cache, from 1; 0: nowhere */
+	uint32_t references; /* pieces that it refers to */
+	uint64_t first_reference;
+	uint8_t depth; /* 0: it refers to nothing */
 };
 
 struct ds_stored_piece {
@@ -71,11 +74,12 @@ struct ds_archive {
 	struct ds_block *block;
 	struct ds_stored_piece *piece;
 	struct ds_use *use;
+	uint64_t *reference; /* pieces */
 	struct ds_member_entry *member;
 	struct ds_extent_entry *extent;
 	size_t n_dictionaries, n_segments;
 	size_t n_blocks, cap_blocks, n_pieces, cap_pieces, n_members, cap_members;
-	size_t n_extents, cap_extents, n_uses, cap_uses;
+	size_t n_extents, cap_extents, n_uses, cap_uses, n_references, cap_references;
 	struct ds_arena names;
 	uint64_t *
 		by_name; /* member numbers in the order of their names' hashes, NULL until needed */

@@ -69,6 +69,15 @@ static size_t first_needed(const struct ds_archive *a, size_t s)
 			first = of < first ? of : first;
 		}
 	}
+	for (uint64_t i = 0; i < seg->blocks; i++) {
+		const struct ds_block *b = &a->block[seg->first_block + i];
+
+		for (uint32_t k = 0; k < b->references; k++) {
+			size_t of = segment_of_piece(a, a->reference[b->first_reference + k]);
+
+			first = of < first ? of : first;
+		}
+	}
 	while (seg->row.dictionary && first > 0 &&
 	       a->dictionary[seg->row.dictionary - 1].offset < a->segment[first].row.blocks_offset)
 		first--;
@@ -232,6 +241,7 @@ static enum ds_status adopt_documents(struct removal *r, size_t s)
 		ds_record_count(&block, t);
 	}
 	r->w->first_piece += seg->pieces;
+	r->w->first_block += seg->blocks;
 	return DS_OK;
 }
 

@@ -22,6 +22,35 @@ static enum ds_status put_pieces(const struct ds_layout *l, struct ds_buf *table
 	return DS_OK;
 }
 
+/* The pieces that blocks refer to. */
+static enum ds_status put_references(const struct ds_archive_writer *w, struct ds_buf *table,
+				     struct ds_err *err)
+{
+	uint64_t n_blocks = 0, next_block = 0, next = w->first_piece;
+	const struct ds_layout *l = &w->layout;
+	const uint32_t *place;
+
+	for (size_t b = 0; b < l->n_blocks; b++)
+		n_blocks += ds_references_of(l, b, &place) > 0;
+	DS_TRY(ds_varint_put(table, n_blocks, err));
+	for (size_t b = 0; b < l->n_blocks; b++) {
+		size_t n = ds_references_of(l, b, &place);
+
+		if (!n)
+			continue;
+		DS_TRY(ds_varint_put(table, b - next_block, err));
+		DS_TRY(ds_varint_put(table, n, err));
+		for (size_t i = 0; i < n; i++) {
+			uint64_t number = w->history.piece[place[i]].number;
+
+			DS_TRY(ds_varint_put(table, ds_zigzag((int64_t)(number - next)), err));
+			next = number + 1;
+		}
+		next_block = b + 1;
+	}
+	return DS_OK;
+}
+
 /* What documents are made of: 0 is the next piece that has not appeared, 1 the piece after the one
  * before, others are further away. */
 static enum ds_status put_uses(const struct ds_archive_writer *w, struct ds_buf *table,
@@ -72,6 +101,7 @@ static enum ds_status put_documents(const struct ds_archive_writer *w, struct ds
 	const struct ds_extent *e = w->extent, *end = e + w->n_extents;
 
 	DS_TRY(put_pieces(&w->layout, table, err));
+	DS_TRY(put_references(w, table, err));
 	DS_TRY(ds_varint_put(table, w->n_extents, err));
 	for (e = w->extent; e < end; e++)
 		DS_TRY(ds_varint_put(table, e->flags, err));
@@ -164,9 +194,8 @@ static enum ds_status write_index(struct ds_archive_writer *w, struct ds_segment
 static enum ds_status lay_out(struct ds_archive_writer *w, struct ds_err *err)
 {
 	const struct ds_layout_options o = {
-		.text = w->text.data,
-		.n = w->text.len,
 		.block_bytes = w->options.block_bytes,
+		.history = &w->history,
 		.first_piece = w->first_piece,
 		.pool = w->options.pool,
 	};
@@ -176,10 +205,49 @@ static enum ds_status lay_out(struct ds_archive_writer *w, struct ds_err *err)
 	for (size_t i = 0; i < w->n_extents; i++) {
 		struct ds_extent *e = &w->extent[i];
 
-		DS_TRY(ds_layout_cut(&w->layout, w->text.data, at, e->bytes, &e->pieces, err));
+		DS_TRY(ds_layout_cut(&w->layout, w->text.data + at, e->bytes, &e->pieces, err));
 		at += e->bytes;
 	}
 	return ds_layout_make(&w->layout, &w->seen, &o, err);
+}
+
+static uint8_t depth_of(const struct ds_archive_writer *w, size_t b)
+{
+	const uint32_t *place;
+	uint8_t depth = 0;
+
+	for (size_t n = ds_references_of(&w->layout, b, &place); n-- > 0;)
+		if (w->history.piece[place[n]].depth >= depth)
+			depth = w->history.piece[place[n]].depth + 1;
+	return depth;
+}
+
+/* Let blocks of later segments refer to the pieces of this one. */
+static enum ds_status remember(struct ds_archive_writer *w, struct ds_err *err)
+{
+	const struct ds_layout *l = &w->layout;
+	uint8_t *depth = ds_alloc(l->n_blocks, 1);
+	enum ds_status st = DS_OK;
+
+	if (!depth)
+		return ds_fail_nomem(err, l->n_blocks);
+	for (size_t b = 0; b < l->n_blocks; b++)
+		depth[b] = depth_of(w, b);
+	for (size_t b = 0; b < l->n_blocks; b++) {
+		for (size_t k = l->first[b]; st == DS_OK && k < l->first[b + 1]; k++) {
+			const struct ds_piece *p = &l->piece[l->order[k]];
+			const struct ds_old_piece old = {
+				.length = p->length,
+				.number = w->first_piece + l->order[k],
+				.block = w->first_block + b,
+				.depth = depth[b],
+			};
+
+			st = ds_history_add(&w->history, p->text, &old, err);
+		}
+	}
+	free(depth);
+	return st;
 }
 
 static enum ds_status write_segment(struct ds_archive_writer *w, struct ds_segment_row *row,
@@ -191,7 +259,10 @@ static enum ds_status write_segment(struct ds_archive_writer *w, struct ds_segme
 	DS_TRY(ds_blocks_write(w, table, err));
 	row->dictionary = w->layout.has_dictionary ? (uint32_t)w->n_dictionaries : 0;
 	DS_TRY(put_documents(w, table, err));
+	if (!w->committing)
+		DS_TRY(remember(w, err));
 	w->first_piece += w->layout.n_pieces;
+	w->first_block += w->layout.n_blocks;
 	DS_TRY(add_record(w, row, DS_RECORD_DOCUMENTS, table, err));
 	return w->n_passages ? write_index(w, row, table, err) : DS_OK;
 }

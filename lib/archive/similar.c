@@ -27,10 +27,9 @@ struct posting {
 	uint32_t hash, piece;
 };
 
-static size_t add_shingles(const uint8_t *text, const struct ds_piece *p, uint32_t piece,
-			   struct posting *out)
+static size_t add_shingles(const struct ds_piece *p, uint32_t piece, struct posting *out)
 {
-	const uint8_t *t = text + p->at;
+	const uint8_t *t = p->text;
 	size_t n = 0;
 
 	for (size_t i = 0; i + SHINGLE <= p->length; i++) {
@@ -47,7 +46,6 @@ static size_t add_shingles(const uint8_t *text, const struct ds_piece *p, uint32
 }
 
 struct gathering {
-	const uint8_t *text;
 	const struct ds_piece *piece;
 	size_t n_pieces;
 	size_t *start; /* [n_pieces + 1] of a piece's in posting[] */
@@ -60,7 +58,7 @@ static void count_item(void *arg, size_t index, unsigned thread)
 	struct gathering *c = arg;
 
 	(void)thread;
-	c->start[index + 1] = add_shingles(c->text, &c->piece[index], (uint32_t)index, NULL);
+	c->start[index + 1] = add_shingles(&c->piece[index], (uint32_t)index, NULL);
 }
 
 static void fill_item(void *arg, size_t index, unsigned thread)
@@ -68,7 +66,7 @@ static void fill_item(void *arg, size_t index, unsigned thread)
 	struct gathering *c = arg;
 
 	(void)thread;
-	add_shingles(c->text, &c->piece[index], (uint32_t)index, c->posting + c->start[index]);
+	add_shingles(&c->piece[index], (uint32_t)index, c->posting + c->start[index]);
 }
 
 /* By hash; pieces stay ascending.  Both arrays have n; the result is in a. */
@@ -149,12 +147,11 @@ static void link_lists(struct ds_shingles *s, const struct posting *p, size_t n)
 	s->first[s->n_pieces] = (uint32_t)used;
 }
 
-enum ds_status ds_shingles_find(struct ds_shingles *s_ret, const uint8_t *text,
-				const struct ds_piece *piece, size_t n, struct ds_pool *pool,
-				struct ds_err *err)
+enum ds_status ds_shingles_find(struct ds_shingles *s_ret, const struct ds_piece *piece, size_t n,
+				size_t n_own, struct ds_pool *pool, struct ds_err *err)
 {
-	struct ds_shingles s = {.n_pieces = n};
-	struct gathering c = {.text = text, .piece = piece, .n_pieces = n};
+	struct ds_shingles s = {.n_own = n_own, .n_pieces = n};
+	struct gathering c = {.piece = piece, .n_pieces = n};
 	struct posting *p;
 	size_t n_postings;
 
@@ -196,8 +193,8 @@ struct edge {
 /* The search of every piece for those most like it. */
 struct near_search {
 	const struct ds_shingles *s;
-	uint32_t **shared; /* [threads][2 * n_pieces]: counts, then who has one */
-	struct edge *edge; /* [n_pieces][NEAR_MAX] */
+	uint32_t **shared; /* [threads][2 * n_own]: counts, then who has one */
+	struct edge *edge; /* [n_own][NEAR_MAX] */
 };
 
 /* Put into the NEAR_MAX best of one piece, best first. */
@@ -233,7 +230,7 @@ static void near_item(void *arg, size_t index, unsigned thread)
 {
 	struct near_search *f = arg;
 	const struct ds_shingles *s = f->s;
-	uint32_t *shared = f->shared[thread], *who = shared + s->n_pieces;
+	uint32_t *shared = f->shared[thread], *who = shared + s->n_own;
 	struct edge *best = f->edge + index * NEAR_MAX;
 	size_t n_who = 0;
 
@@ -241,6 +238,8 @@ static void near_item(void *arg, size_t index, unsigned thread)
 		const uint32_t *list = s->piece + s->list[s->shingle[i]];
 		size_t n = s->list[s->shingle[i] + 1] - s->list[s->shingle[i]], from = 0;
 
+		if (ds_shingle_is_old(s, s->shingle[i]))
+			n = place_in(list, n, (uint32_t)s->n_own - 1) + 1;
 		if (n > LIST_MAX) {
 			size_t at = place_in(list, n, (uint32_t)index);
 
@@ -347,7 +346,7 @@ static enum ds_status join_all(struct edge *edge, size_t n_edges, size_t n, uint
 enum ds_status ds_similar_order(const struct ds_shingles *s, struct ds_pool *pool,
 				uint32_t *order_ret, struct ds_err *err)
 {
-	const size_t n = s->n_pieces;
+	const size_t n = s->n_own;
 	const unsigned threads = ds_pool_threads(pool);
 	struct near_search f = {.s = s};
 	enum ds_status st = DS_OK;

@@ -117,6 +117,73 @@ static enum ds_status read_pieces(struct table *t)
 	return st;
 }
 
+/* A piece that block b refers to; *next_io: the one after the one before. */
+static enum ds_status read_reference(struct table *t, struct ds_block *b, uint64_t *next_io)
+{
+	struct ds_archive *a = t->a;
+	uint64_t delta, piece;
+
+	DS_TRY(number(t, &delta));
+	piece = *next_io + (uint64_t)ds_unzigzag(delta);
+	if (piece >= t->seg->first_piece)
+		return bad(t, "a block refers to a piece that is not before it");
+	*next_io = piece + 1;
+	a->reference[a->n_references++] = piece;
+	b->references++;
+	if (a->block[a->piece[piece].block].depth >= b->depth)
+		b->depth = a->block[a->piece[piece].block].depth + 1;
+	return DS_OK;
+}
+
+/* Bytes that a block refers to and the blocks that they lie in are bounded. */
+static enum ds_status check_references(const struct table *t, const struct ds_block *b)
+{
+	uint64_t open[DS_REFERENCE_BLOCKS_MAX], bytes = 0;
+	const struct ds_archive *a = t->a;
+	size_t n_open = 0;
+
+	for (uint32_t i = 0; i < b->references; i++) {
+		const struct ds_stored_piece *p = &a->piece[a->reference[b->first_reference + i]];
+		size_t k = 0;
+
+		bytes += p->length;
+		while (k < n_open && open[k] != p->block)
+			k++;
+		if (k == DS_REFERENCE_BLOCKS_MAX || bytes > DS_REFERENCE_BYTES_MAX)
+			return bad(t, "a block refers to more than is allowed");
+		open[k] = p->block;
+		n_open += k == n_open;
+	}
+	return b->depth > DS_REFERENCE_DEPTH_MAX ? bad(t, "a chain of references is too long")
+						 : DS_OK;
+}
+
+static enum ds_status read_references(struct table *t)
+{
+	struct ds_archive *a = t->a;
+	const struct ds_segment_entry *seg = t->seg;
+	uint64_t n_blocks, n, skip, at = 0, next = seg->first_piece;
+
+	DS_TRY(number_max(t, seg->blocks, &n_blocks));
+	for (uint64_t i = 0; i < n_blocks; i++) {
+		struct ds_block *b;
+
+		DS_TRY(number_max(t, seg->blocks, &skip));
+		DS_TRY(number_max(t, ds_cursor_left(&t->cur), &n));
+		at += skip;
+		if (at >= seg->blocks || n == 0)
+			return bad(t, "references of a block that does not exist");
+		b = &a->block[seg->first_block + at++];
+		b->first_reference = a->n_references;
+		DS_TRY(ds_grow(&a->reference, &a->cap_references, a->n_references + n,
+			       sizeof *a->reference, t->err));
+		for (uint64_t k = 0; k < n; k++)
+			DS_TRY(read_reference(t, b, &next));
+		DS_TRY(check_references(t, b));
+	}
+	return DS_OK;
+}
+
 /* Whether the document of the last extent so far has not ended. */
 static int is_open(const struct ds_archive *a)
 {
@@ -349,6 +416,8 @@ enum ds_status ds_tables_read(struct ds_archive *a, size_t s, struct ds_err *err
 		st = read_blocks(&t);
 	if (st == DS_OK)
 		st = read_pieces(&t);
+	if (st == DS_OK)
+		st = read_references(&t);
 	if (st == DS_OK)
 		st = read_documents(&t);
 	if (st == DS_OK && ds_cursor_left(&t.cur))

@@ -24,29 +24,23 @@ static void drop_dictionaries(struct ds_archive *a, size_t bytes)
 	}
 }
 
-/* The raw bytes of a block or dictionary into out. */
-static enum ds_status decode(struct ds_archive *a, const struct ds_record *r,
-			     const struct ds_dictionary_entry *d, struct ds_buf *out,
-			     struct ds_err *err)
+/* The raw bytes of a block or dictionary into out; c has what is known before them. */
+static enum ds_status decode(struct ds_archive *a, const struct ds_record *r, struct ds_coded *c,
+			     struct ds_buf *out, struct ds_err *err)
 {
-	const struct ds_coded c = {
-		.coder = r->coder,
-		.code = r->bytes,
-		.stored = r->stored,
-		.raw = r->raw,
-		.dictionary = d ? d->text.data : NULL,
-		.dictionary_bytes = d ? d->text.len : 0,
-		.dictionary_number = d ? (uint32_t)(d - a->dictionary) + 1 : 0,
-		.alone = r->type == DS_RECORD_DICTIONARY,
-	};
 	enum ds_status st = a->decoder ? DS_OK : ds_block_decoder_new(&a->decoder, err);
 
+	c->alone = r->type == DS_RECORD_DICTIONARY;
+	c->coder = r->coder;
+	c->code = r->bytes;
+	c->stored = r->stored;
+	c->raw = r->raw;
 	if (st == DS_OK)
 		st = ds_record_verify(&a->map, r, err);
 	if (st == DS_OK)
 		st = ds_buf_reserve(out, (size_t)r->raw + 1, err);
 	if (st == DS_OK)
-		st = ds_block_decode(a->decoder, &c, out->data, err);
+		st = ds_block_decode(a->decoder, c, out->data, err);
 	if (st == DS_OK) {
 		out->len = r->raw;
 	} else if (err && !err->path[0]) {
@@ -59,6 +53,7 @@ static enum ds_status decode(struct ds_archive *a, const struct ds_record *r,
 static enum ds_status load_dictionary(struct ds_archive *a, struct ds_dictionary_entry *d,
 				      struct ds_err *err)
 {
+	struct ds_coded c = {.dictionary_number = (uint32_t)(d - a->dictionary) + 1};
 	struct ds_record r;
 	enum ds_status st;
 
@@ -70,7 +65,7 @@ static enum ds_status load_dictionary(struct ds_archive *a, struct ds_dictionary
 		return ds_fail_at(err, DS_EFORMAT, a->map.path, d->offset,
 				  "a dictionary was expected here");
 	drop_dictionaries(a, r.raw);
-	st = decode(a, &r, d, &d->text, err);
+	st = decode(a, &r, &c, &d->text, err);
 	if (st == DS_OK) {
 		a->dictionary_bytes += d->text.cap;
 	} else {
@@ -80,9 +75,29 @@ static enum ds_status load_dictionary(struct ds_archive *a, struct ds_dictionary
 	return st;
 }
 
-static enum ds_status unpack(struct ds_archive *a, const struct ds_block *b, struct ds_buf *out,
+/* The text that a block refers to: other blocks are loaded. */
+static enum ds_status load_references(struct ds_archive *a, const struct ds_block *b,
+				      struct ds_buf *references, struct ds_err *err)
+{
+	for (uint32_t i = 0; i < b->references; i++) {
+		const struct ds_stored_piece *p = &a->piece[a->reference[b->first_reference + i]];
+		const uint8_t *text;
+
+		DS_TRY(ds_block_load(a, p->block, &text, err));
+		DS_TRY(ds_buf_append(references, text + p->offset, p->length, err));
+	}
+	return DS_OK;
+}
+
+static enum ds_status unpack(struct ds_archive *a, const struct ds_block *b,
+			     const struct ds_buf *references, struct ds_buf *out,
 			     struct ds_err *err)
 {
+	struct ds_coded c = {
+		.dictionary_number = b->dictionary,
+		.references = references->data,
+		.reference_bytes = references->len,
+	};
 	struct ds_dictionary_entry *d = b->dictionary ? &a->dictionary[b->dictionary - 1] : NULL;
 	struct ds_record r;
 
@@ -91,9 +106,16 @@ static enum ds_status unpack(struct ds_archive *a, const struct ds_block *b, str
 		return ds_fail_at(err, DS_EFORMAT, a->map.path, b->offset,
 				  "a block of %u bytes (%u stored) was expected here", b->raw,
 				  b->stored);
-	if (d && ds_coder_needs_dictionary(r.coder))
+	if (!ds_coder_needs_references(r.coder) != !b->references)
+		return ds_fail_at(err, DS_EFORMAT, a->map.path, b->offset, "a block of coder %u %s",
+				  r.coder,
+				  b->references ? "refers to others" : "refers to nothing");
+	if (d && ds_coder_needs_dictionary(r.coder)) {
 		DS_TRY(load_dictionary(a, d, err));
-	return decode(a, &r, d, out, err);
+		c.dictionary = d->text.data;
+		c.dictionary_bytes = d->text.len;
+	}
+	return decode(a, &r, &c, out, err);
 }
 
 static void drop_cached(struct ds_archive *a, struct ds_cached_block *c)
@@ -134,12 +156,33 @@ static enum ds_status free_entry(struct ds_archive *a, size_t bytes, struct ds_c
 	return DS_OK;
 }
 
+static enum ds_status cache_block(struct ds_archive *a, uint64_t index, struct ds_err *err)
+{
+	struct ds_block *b = &a->block[index];
+	struct ds_buf references = {0};
+	struct ds_cached_block *c;
+	enum ds_status st = load_references(a, b, &references, err);
+
+	if (st == DS_OK)
+		st = free_entry(a, b->raw, &c, err);
+	if (st == DS_OK) {
+		st = unpack(a, b, &references, &c->text, err);
+		a->cached_bytes += c->text.cap;
+		c->block = index;
+		if (st == DS_OK)
+			b->cached = (uint32_t)(c - a->cache) + 1;
+		else
+			drop_cached(a, c);
+	}
+	ds_buf_fini(&references);
+	return st;
+}
+
 enum ds_status ds_block_load(struct ds_archive *a, uint64_t index, const uint8_t **text_ret,
 			     struct ds_err *err)
 {
 	struct ds_block *b = &a->block[index];
 	struct ds_cached_block *c;
-	enum ds_status st;
 
 	if (ds_block_is_dictionary(a, b)) {
 		struct ds_dictionary_entry *d = &a->dictionary[b->dictionary - 1];
@@ -151,17 +194,8 @@ enum ds_status ds_block_load(struct ds_archive *a, uint64_t index, const uint8_t
 		return ds_fail_at(err, DS_EFORMAT, a->map.path, b->offset,
 				  "a dictionary of %u bytes was expected here", b->raw);
 	}
-	if (!b->cached) {
-		DS_TRY(free_entry(a, b->raw, &c, err));
-		st = unpack(a, b, &c->text, err);
-		a->cached_bytes += c->text.cap;
-		c->block = index;
-		if (st != DS_OK) {
-			drop_cached(a, c);
-			return st;
-		}
-		b->cached = (uint32_t)(c - a->cache) + 1;
-	}
+	if (!b->cached)
+		DS_TRY(cache_block(a, index, err));
 	c = &a->cache[b->cached - 1];
 	c->used = ++a->clock;
 	*text_ret = c->text.data;

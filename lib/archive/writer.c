@@ -134,6 +134,7 @@ static int by_block(const void *x, const void *y, void *archive)
 static enum ds_status know_each(struct ds_archive_writer *w, struct ds_archive *a,
 				const uint64_t *number, size_t n, struct ds_err *err)
 {
+	struct ds_old_piece old;
 	uint64_t hash[2], known;
 	const uint8_t *text;
 
@@ -143,6 +144,13 @@ static enum ds_status know_each(struct ds_archive_writer *w, struct ds_archive *
 		DS_TRY(ds_block_load(a, p->block, &text, err));
 		ds_seen_hash(&w->seen, text + p->offset, p->length, hash);
 		DS_TRY(ds_seen_find(&w->seen, hash, number[i], &known, err));
+		old = (struct ds_old_piece){
+			.length = p->length,
+			.number = number[i],
+			.block = p->block,
+			.depth = a->block[p->block].depth,
+		};
+		DS_TRY(ds_history_add(&w->history, text + p->offset, &old, err));
 	}
 	return DS_OK;
 }
@@ -192,6 +200,7 @@ static enum ds_status adopt(struct ds_archive_writer *w, struct ds_archive *a, s
 	for (size_t i = 0; i < a->n_dictionaries; i++)
 		w->dictionary[w->n_dictionaries++] = a->dictionary[i].offset;
 	w->first_piece = a->n_pieces;
+	w->first_block = a->n_blocks;
 	DS_TRY(know_pieces(w, a, err));
 	ds_archive_totals(a, &w->totals);
 	return ds_out_write(&w->out, a->map.data + DS_ARCHIVE_HEADER_BYTES,
@@ -430,6 +439,7 @@ enum ds_status ds_archive_commit(struct ds_archive_writer *w, struct ds_archive_
 
 	if (w->in_document)
 		st = ds_fail(err, DS_EINVAL, "the last document has no end");
+	w->committing = 1;
 	if (st == DS_OK)
 		st = ds_segment_close(w, err);
 	if (st == DS_OK)
@@ -454,6 +464,7 @@ void ds_archive_abort(struct ds_archive_writer *w)
 	ds_block_encoder_free(w->encoder);
 	ds_layout_fini(&w->layout);
 	ds_seen_fini(&w->seen);
+	ds_history_fini(&w->history);
 	XXH3_freeState(w->hash);
 	ds_buf_fini(&w->text);
 	ds_buf_fini(&w->names);

@@ -11,6 +11,7 @@
 
 #include "archive/archive.h"
 #include "archive/code.h"
+#include "archive/history.h"
 #include "archive/layout.h"
 #include "archive/record.h"
 #include "search/words.h"
@@ -61,7 +62,9 @@ struct ds_archive_writer {
 	size_t n_extents, cap_extents, n_passages, cap_passages;
 	struct ds_layout layout;
 	struct ds_seen seen;
-	uint64_t first_piece; /* of the segment */
+	struct ds_history history;
+	uint64_t first_piece, first_block; /* of the segment */
+	int committing;
 
 	/* the document being written */
 	int in_document;

@@ -120,7 +120,7 @@ $ ds-compress --add many
 Figures
 $ printf 'some text' >in.txt; ds-compress -j 2 -o s.dsz --stats=stats in.txt && python3 -c 'import json; s = json.load(open("stats")); print(s["input_bytes"], s["text_bytes"], s["documents"], s["chunks"], s["threads"]); print(*sorted(s))'
 > 9 9 1 1 2
-> chunks cpu_seconds dictionary_bytes dictionary_text_bytes documents duplicate_bytes index_bytes input_bytes output_bytes peak_rss_bytes ratio seconds stored_bytes text_bytes threads zstd_bytes zstd_dictionary_bytes
+> chunks cpu_seconds dictionary_bytes dictionary_text_bytes documents duplicate_bytes index_bytes input_bytes output_bytes peak_rss_bytes ratio seconds stored_bytes strong_bytes strong_dictionary_bytes text_bytes threads zstd_bytes zstd_dictionary_bytes zstd_references_bytes
 Several archives are summed up: every key stands once.
 $ ds-compress -t --stats=stats s.dsz s.dsz && python3 -c 'import json; s = json.load(open("stats"), object_pairs_hook=list); print(len(s) == len(dict(s)), dict(s)["text_bytes"], dict(s)["documents"])'
 > True 18 2

@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "archive/archive.h"
+#include "archive/code.h"
 #include "archive/vector.h"
 
 #define PATH "test_archive.dsz"
@@ -243,6 +244,75 @@ START_TEST(test_what_is_alike_is_brought_together)
 	ck_assert(memcmp(one.data, three.data, one.len) == 0);
 	ds_buf_fini(&one);
 	ds_buf_fini(&three);
+	unlink(PATH);
+}
+END_TEST
+
+enum { RELEASES = 5, RELEASE_BYTES = 150000 };
+
+/* Every release changes every piece of the one before. */
+static uint8_t *release(unsigned number)
+{
+	uint8_t *text = noise(RELEASE_BYTES, 7);
+
+	for (unsigned r = 1; r <= number; r++)
+		for (size_t i = r * 37; i < RELEASE_BYTES; i += 700)
+			text[i] = (uint8_t)('A' + r);
+	return text;
+}
+
+static void ck_releases(struct ds_archive *a, unsigned first)
+{
+	struct ds_err err;
+	uint64_t unpacked;
+
+	ck_assert_uint_eq(ds_archive_members(a), RELEASES - first);
+	for (unsigned i = first; i < RELEASES; i++) {
+		uint8_t *text = release(i);
+		char name[16];
+
+		snprintf(name, sizeof name, "%u", i);
+		ck_member(a, name, text, RELEASE_BYTES);
+		ck_assert_int_eq(ds_archive_unpacked(a, i - first, &unpacked, &err), DS_OK);
+		ck_assert_uint_ge(unpacked, plain.block_bytes / 2);
+		free(text);
+	}
+	ck_assert_int_eq(ds_archive_test(a, &err), DS_OK);
+}
+
+START_TEST(test_blocks_refer_to_what_went_before)
+{
+	struct ds_archive_totals totals;
+	struct ds_archive_writer *w;
+	struct ds_archive *a;
+	struct ds_err err;
+	uint64_t first = 0;
+
+	for (unsigned i = 0; i < RELEASES; i++) {
+		uint8_t *text = release(i);
+		char name[16];
+
+		snprintf(name, sizeof name, "%u", i);
+		ck_assert_int_eq(
+			(i ? ds_archive_append : ds_archive_create)(&w, PATH, &plain, &err), DS_OK);
+		add_bytes(w, name, text, RELEASE_BYTES);
+		ck_assert_int_eq(ds_archive_commit(w, &totals, &err), DS_OK);
+		first = i ? first : totals.file_bytes;
+		free(text);
+	}
+	ck_assert_uint_lt(totals.file_bytes, 2 * first);
+	ck_assert_int_eq(ds_archive_open(&a, PATH, &err), DS_OK);
+	ds_archive_totals(a, &totals);
+	ck_assert_uint_gt(totals.coder_bytes[DS_CODER_ZSTD_REFERENCES], 0);
+	ck_releases(a, 0);
+	ck_assert_int_eq(
+		ds_archive_remove(a, PATH, (const uint8_t[RELEASES]){1}, &plain, &totals, &err),
+		DS_OK);
+	ds_archive_close(a);
+	ck_assert_uint_lt(totals.file_bytes, 2 * first);
+	ck_assert_int_eq(ds_archive_open(&a, PATH, &err), DS_OK);
+	ck_releases(a, 1);
+	ds_archive_close(a);
 	unlink(PATH);
 }
 END_TEST
@@ -489,6 +559,7 @@ int main(void)
 	tcase_add_test(tc, test_bytes_come_back);
 	tcase_add_test(tc, test_text_is_stored_once);
 	tcase_add_test(tc, test_what_is_alike_is_brought_together);
+	tcase_add_test(tc, test_blocks_refer_to_what_went_before);
 	tcase_add_test(tc, test_names_are_unique);
 	tcase_add_test(tc, test_passages_come_back);
 	tcase_add_test(tc, test_chunks_must_join);
