@@ -4,7 +4,7 @@
 #if DS_X86
 #include <string.h>
 
-#include "kern/loops.h"
+#include "base/loops.h"
 #include "kern/vec_avx2.h"
 
 #define ATTN8_VECTORS 1

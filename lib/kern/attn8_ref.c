@@ -130,7 +130,7 @@ static inline struct n16 n16_dot(struct n16 sum, struct u8x a, struct s8x b)
 }
 
 /* Nothing is to stay in registers, and inlined all of it takes a compiler long. */
-#include "kern/loops.h"
+#include "base/loops.h"
 #undef INLINE
 #define INLINE static inline
 

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "kern/loops.h"
+#include "base/loops.h"
 #include "kern/vec_avx512.h"
 
 struct n16 {

@@ -5,8 +5,8 @@
  * once inlined.  DS_KERN_ROLLED leaves them as they are: instrumented by a sanitizer the unrolled
  * ones take a compiler minutes and a gigabyte a file.
  */
-#ifndef DS_KERN_LOOPS_H
-#define DS_KERN_LOOPS_H
+#ifndef DS_BASE_LOOPS_H
+#define DS_BASE_LOOPS_H
 
 #define INLINE static inline __attribute__((always_inline))
 
