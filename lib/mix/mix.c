@@ -45,17 +45,18 @@ static uint32_t chance(const struct ds_mix_tables *t, uint32_t p)
 
 static void begin_state(struct ds_mix_state *s, const struct ds_mix_tables *t)
 {
-	for (int i = 0; i < N_CONTEXT; i++)
-		for (int j = 0; j < DS_MIX_STATES; j++) {
-			uint32_t n0 = t->zeros[j], n1 = t->ones[j];
+	for (int i = 0; i < N_CHANCE; i++)
+		for (uint32_t j = 0; j < 256; j++) {
+			uint32_t n0 = t->zeros[j], n1 = t->ones[j], p;
 
-			s->history[i][j] = chance(t, ((2 * n1 + 1) << 20) / (2 * (n0 + n1) + 2));
+			if (i < N_CONTEXT)
+				p = ((2 * n1 + 1) << 20) / (2 * (n0 + n1) + 2);
+			else if (i == N_CHANCE - 1 || j < 2)
+				p = 1 << 19;
+			else
+				p = j & 1 ? 3 << 18 : 1 << 18;
+			s->chance[i][j] = chance(t, p);
 		}
-	for (int i = 0; i < N_MATCH; i++)
-		for (int j = 0; j < MATCH_CONTEXTS; j++)
-			s->foreseen[i][j] = chance(t, j < 2 ? 1 << 19 : j & 1 ? 3 << 18 : 1 << 18);
-	for (int i = 0; i < 256; i++)
-		s->order0[i] = chance(t, 1 << 19);
 	for (int i = 0; i < N_SET; i++)
 		for (int j = 0; j < SET_ROWS; j++)
 			for (int k = 0; k < N_INPUT; k++)

@@ -25,12 +25,12 @@ enum {
 	RATE_CHANCE = 7,
 	N_CHANCE = N_CONTEXT + N_MATCH + 1, /* and one of order 0: 16 */
 	N_INPUT = 2 * N_CHANCE,		    /* logits, then differences from a half */
-	N_SET = 8,			    /* weight sets, one row of each used for a bit */
-	LINE_BYTES = 64,		    /* four slots of a check and 15 histories */
+	N_KNOWN = 7,	 /* the first ones are counted where they were seen before */
+	N_SET = 8,	 /* weight sets, one row of each used for a bit */
+	LINE_BYTES = 64, /* four slots of a check and 15 histories */
 	SLOT_BYTES = 16,
 	APM_STEPS = 23,
-	APM_ROW = 32, /* a cache line; the rest is padding */
-	MATCH_CONTEXTS = 256,
+	APM_ROW = 32,	  /* a cache line; the rest is padding */
 	RECENT_BITS = 16, /* of the table of a block's own places */
 	SET_ROWS = 256,
 };
@@ -54,9 +54,8 @@ struct ds_mix_state {
 		word2; /* hashes of the word that is being written and the ones before */
 	struct match match[N_MATCH];
 	uint32_t recent[N_MATCH][1 << RECENT_BITS]; /* places in the block */
-	uint32_t history[N_CONTEXT][DS_MIX_STATES]; /* chances of a one */
-	uint32_t foreseen[N_MATCH][MATCH_CONTEXTS]; /* [context << 1 | expected bit]; 0: none */
-	uint32_t order0[256];
+	/* by history of a context; by context << 1 | expected bit of a match, 0: none; by node */
+	uint32_t chance[N_CHANCE][256];
 	int16_t weight[N_SET][SET_ROWS][N_INPUT] __attribute__((aligned(64)));
 	int32_t final[256][N_SET] __attribute__((aligned(64)));
 	uint16_t apm1[1 << 16][APM_ROW] __attribute__((aligned(64)));
@@ -84,6 +83,31 @@ struct ds_mix {
 	struct log_entry *log;
 	uint32_t *log_line;
 	size_t n_log, cap_log;
+};
+
+/* A bit that is being coded. */
+struct step {
+	struct ds_mix *m;
+	struct ds_mix_state *s;
+	const struct ds_mix_tables *t;
+	uint32_t node;	 /* the bits of this byte so far, with a one above them */
+	uint32_t nibble; /* the same of its half */
+	uint64_t hash[N_CONTEXT];
+	uint8_t *slot[N_CONTEXT];
+	uint32_t *recent[N_MATCH], *place[N_MATCH];
+	uint32_t candidate[N_MATCH][2];
+
+	uint8_t foreseen[N_MATCH];			     /* which chance of each match */
+	uint8_t at[N_CHANCE] __attribute__((aligned(16)));   /* which chance of each */
+	uint32_t v[N_CHANCE] __attribute__((aligned(64)));   /* these */
+	int16_t input[N_INPUT] __attribute__((aligned(64))); /* of the mixers */
+	unsigned known;					     /* contexts seen before */
+	int16_t *row[N_SET];
+	int32_t logit[N_SET] __attribute__((aligned(32)));
+	int32_t *final;
+	int32_t sum;
+	uint32_t p_mix;
+	uint16_t *apm[2];
 };
 
 struct ds_mix_kern {
