@@ -24,6 +24,7 @@ const char *ds_archive_coder(unsigned coder)
 		[DS_CODER_STRONG] = "strong",
 		[DS_CODER_STRONG_DICTIONARY] = "strong_dictionary",
 		[DS_CODER_ZSTD_REFERENCES] = "zstd_references",
+		[DS_CODER_STRONG_REFERENCES] = "strong_references",
 	};
 
 	return coder < DS_ARCHIVE_CODERS ? name[coder] : NULL;
@@ -44,7 +45,7 @@ struct ds_block_decoder {
 	uint32_t mix_dictionary; /* this one */
 };
 
-/* A model for n bytes that it learns before the first block, or codes without having learnt any. */
+/* A model that learns n bytes before the first block, or codes them without having learnt any. */
 static enum ds_status new_model(struct ds_mix **mix_ret, size_t n, struct ds_err *err)
 {
 	unsigned bits = STRONG_BITS_MIN;
@@ -174,35 +175,46 @@ static enum ds_status share_model(struct ds_block_encoder *e, struct ds_mix *mix
 	return DS_OK;
 }
 
+/* Code without a dictionary; as one, or perhaps with references. */
 static enum ds_status mix_alone(struct ds_block_encoder *e, struct ds_block_code *b,
 				struct ds_buf *code, struct ds_err *err)
 {
 	struct ds_mix *mix;
 	enum ds_status st;
 
-	DS_TRY(new_model(&mix, b->n, err));
-	st = ds_mix_prime_encode(mix, b->bytes, b->n, code, err);
+	DS_TRY(new_model(&mix, b->reference_bytes ? b->reference_bytes : b->n, err));
+	st = ds_mix_prime(mix, b->references, b->reference_bytes, err);
+	if (st == DS_OK)
+		st = ds_mix_prime_encode(mix, b->bytes, b->n, code, err);
 	if (st == DS_OK && b->alone)
 		return share_model(e, mix, err);
 	ds_mix_free(mix);
 	return st;
 }
 
+static enum ds_status mix_primed(struct ds_mix *mix, const struct ds_block_code *b,
+				 struct ds_buf *code, struct ds_err *err)
+{
+	DS_TRY(ds_mix_prime(mix, b->references, b->reference_bytes, err));
+	return ds_mix_encode(mix, b->bytes, b->n, code, err);
+}
+
 /* Code with the mixing coder where this is smaller than what there is. */
 static enum ds_status encode_strong(struct ds_block_encoder *e, unsigned thread,
 				    struct ds_block_code *b, struct ds_err *err)
 {
-	int primed = !b->alone && e->mix[thread];
+	struct ds_mix *primed = b->alone ? NULL : e->mix[thread];
 	struct ds_buf *code = &e->spare[thread], old = b->code;
 
 	code->len = 0;
-	DS_TRY(primed ? ds_mix_encode(e->mix[thread], b->bytes, b->n, code, err)
-		      : mix_alone(e, b, code, err));
+	DS_TRY(primed ? mix_primed(primed, b, code, err) : mix_alone(e, b, code, err));
 	if (code->len >= (b->coder == DS_CODER_STORED ? b->n : old.len) ||
 	    b->n > code->len * STRONG_RATIO_MAX)
 		return DS_OK;
 	b->code = *code;
-	b->coder = primed ? DS_CODER_STRONG_DICTIONARY : DS_CODER_STRONG;
+	b->coder = b->reference_bytes ? DS_CODER_STRONG_REFERENCES
+		   : primed	      ? DS_CODER_STRONG_DICTIONARY
+				      : DS_CODER_STRONG;
 	*code = old;
 	return DS_OK;
 }
@@ -248,12 +260,13 @@ enum ds_status ds_block_decoder_new(struct ds_block_decoder **d_ret, struct ds_e
 
 int ds_coder_needs_dictionary(uint8_t coder)
 {
-	return coder == DS_CODER_ZSTD_DICTIONARY || coder == DS_CODER_STRONG_DICTIONARY;
+	return coder == DS_CODER_ZSTD_DICTIONARY || coder == DS_CODER_STRONG_DICTIONARY ||
+	       coder == DS_CODER_STRONG_REFERENCES;
 }
 
 int ds_coder_needs_references(uint8_t coder)
 {
-	return coder == DS_CODER_ZSTD_REFERENCES;
+	return coder == DS_CODER_ZSTD_REFERENCES || coder == DS_CODER_STRONG_REFERENCES;
 }
 
 static enum ds_status unzstd(struct ds_block_decoder *d, const struct ds_coded *c,
@@ -273,14 +286,29 @@ static enum ds_status unzstd(struct ds_block_decoder *d, const struct ds_coded *
 		       ZSTD_isError(n) ? ZSTD_getErrorName(n) : "it is shorter");
 }
 
-static void keep_model(struct ds_block_decoder *d, struct ds_mix *mix, uint32_t dictionary)
+static void drop_model(struct ds_block_decoder *d)
 {
 	ds_mix_free(d->mix);
-	d->mix = mix;
-	d->mix_dictionary = mix ? dictionary : 0;
+	d->mix = NULL;
+	d->mix_dictionary = 0;
 }
 
-/* The model is kept of a dictionary: blocks follow it. */
+/* Keep a model that has learnt a dictionary, for blocks. */
+static enum ds_status keep_model(struct ds_block_decoder *d, struct ds_mix *mix,
+				 uint32_t dictionary, struct ds_err *err)
+{
+	enum ds_status st = ds_mix_freeze(mix, err);
+
+	drop_model(d);
+	if (st != DS_OK) {
+		ds_mix_free(mix);
+		return st;
+	}
+	d->mix = mix;
+	d->mix_dictionary = dictionary;
+	return DS_OK;
+}
+
 static enum ds_status unmix_alone(struct ds_block_decoder *d, const struct ds_coded *c,
 				  uint8_t *bytes_ret, struct ds_err *err)
 {
@@ -288,13 +316,31 @@ static enum ds_status unmix_alone(struct ds_block_decoder *d, const struct ds_co
 	enum ds_status st;
 
 	if (c->alone)
-		keep_model(d, NULL, 0);
-	DS_TRY(new_model(&mix, c->raw, err));
-	st = ds_mix_prime_decode(mix, c->code, c->stored, bytes_ret, c->raw, err);
+		drop_model(d);
+	DS_TRY(new_model(&mix, c->reference_bytes ? c->reference_bytes : c->raw, err));
+	st = ds_mix_prime(mix, c->references, c->reference_bytes, err);
+	if (st == DS_OK)
+		st = ds_mix_prime_decode(mix, c->code, c->stored, bytes_ret, c->raw, err);
 	if (st == DS_OK && c->alone)
-		keep_model(d, mix, c->dictionary_number);
-	else
-		ds_mix_free(mix);
+		return keep_model(d, mix, c->dictionary_number, err);
+	ds_mix_free(mix);
+	return st;
+}
+
+static enum ds_status learn_dictionary(struct ds_block_decoder *d, const struct ds_coded *c,
+				       struct ds_err *err)
+{
+	struct ds_mix *mix;
+	enum ds_status st;
+
+	if (d->mix && d->mix_dictionary == c->dictionary_number)
+		return DS_OK;
+	drop_model(d);
+	DS_TRY(new_model(&mix, c->dictionary_bytes, err));
+	st = ds_mix_prime(mix, c->dictionary, c->dictionary_bytes, err);
+	if (st == DS_OK)
+		return keep_model(d, mix, c->dictionary_number, err);
+	ds_mix_free(mix);
 	return st;
 }
 
@@ -302,31 +348,20 @@ static enum ds_status unmix(struct ds_block_decoder *d, const struct ds_coded *c
 			    uint8_t *bytes_ret, struct ds_err *err)
 {
 	if (c->raw > STRONG_RATIO_MAX * (uint64_t)c->stored)
-		return ds_fail(err, DS_ELIMIT,
-			       "%zu bytes in %zu stored ones are over the ratio allowed", c->raw,
-			       c->stored);
-	if (c->coder == DS_CODER_STRONG)
+		return ds_fail(err, DS_ELIMIT, "%zu bytes in %zu stored ones are over the ratio",
+			       c->raw, c->stored);
+	if (!c->dictionary)
 		return unmix_alone(d, c, bytes_ret, err);
-	if (!d->mix || d->mix_dictionary != c->dictionary_number) {
-		struct ds_mix *mix;
-		enum ds_status st;
-
-		keep_model(d, NULL, 0);
-		DS_TRY(new_model(&mix, c->dictionary_bytes, err));
-		st = ds_mix_prime(mix, c->dictionary, c->dictionary_bytes, err);
-		if (st != DS_OK) {
-			ds_mix_free(mix);
-			return st;
-		}
-		keep_model(d, mix, c->dictionary_number);
-	}
+	DS_TRY(learn_dictionary(d, c, err));
+	DS_TRY(ds_mix_prime(d->mix, c->references, c->reference_bytes, err));
 	return ds_mix_decode(d->mix, c->code, c->stored, bytes_ret, c->raw, err);
 }
 
 enum ds_status ds_block_decode(struct ds_block_decoder *d, const struct ds_coded *c,
 			       uint8_t *bytes_ret, struct ds_err *err)
 {
-	if (ds_coder_needs_dictionary(c->coder) && !c->dictionary)
+	if (!c->dictionary && ds_coder_needs_dictionary(c->coder) &&
+	    !ds_coder_needs_references(c->coder))
 		return ds_fail(err, DS_EFORMAT, "a block needs a dictionary, its segment has none");
 	switch (c->coder) {
 	case DS_CODER_STORED:
@@ -342,6 +377,7 @@ enum ds_status ds_block_decode(struct ds_block_decoder *d, const struct ds_coded
 		return unzstd(d, c, bytes_ret, err);
 	case DS_CODER_STRONG:
 	case DS_CODER_STRONG_DICTIONARY:
+	case DS_CODER_STRONG_REFERENCES:
 		return unmix(d, c, bytes_ret, err);
 	default:
 		return ds_fail(err, DS_EUNSUPPORTED,

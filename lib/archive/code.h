@@ -20,6 +20,7 @@ enum ds_coder {
 	DS_CODER_STRONG = 3,
 	DS_CODER_STRONG_DICTIONARY = 4,
 	DS_CODER_ZSTD_REFERENCES = 6,
+	DS_CODER_STRONG_REFERENCES = 7,
 };
 
 struct ds_block_encoder;
@@ -65,6 +66,7 @@ struct ds_coded {
 };
 
 enum ds_status ds_block_decoder_new(struct ds_block_decoder **d_ret, struct ds_err *err);
+/* DS_CODER_STRONG_REFERENCES needs both, but for the dictionary where there is none. */
 int ds_coder_needs_dictionary(uint8_t coder);
 int ds_coder_needs_references(uint8_t coder);
 /* Exactly c->raw bytes; DS_EUNSUPPORTED, DS_EFORMAT or DS_ENOMEM otherwise. */

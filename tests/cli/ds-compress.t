@@ -25,6 +25,8 @@ The strong coder, with and without a dictionary.
 $ seq 1 21 300000 | sed 's/.*/line & of the file, then & again/' >lines && ds-compress --strong -j 1 --no-index -o s.dsz lines && ds-compress --no-index -o z.dsz lines && test $(stat -c %s s.dsz) -lt $(($(stat -c %s z.dsz) * 9 / 10)) && ds-compress -d s.dsz | cmp - lines
 $ ds-compress --strong -j 3 --no-index -o s3.dsz lines && cmp s.dsz s3.dsz && ds-compress -t s.dsz
 $ ds-compress --strong -o s.dsz in && ds-compress --add --strong -o s.dsz lines && ds-compress --remove --strong -o s.dsz in && ds-compress -d s.dsz | cmp - lines
+$ head -c 60000 lines >few && sed 's/9 of/9 in/' few >few2 && ds-compress --strong --no-index -o s.dsz few && ds-compress --strong --add --no-index -o s.dsz --stats=stats few2 && ds-compress -t s.dsz && ds-compress -d s.dsz few2 | cmp - few2 && grep -o '"strong_references_bytes":[1-9]' stats | cut -c 1-26
+> "strong_references_bytes":
 $ head -c 20000 lines >few && ds-compress --strong -o s.dsz few && DS_CPU=ref ds-compress -d s.dsz | cmp - few && printf '\377' | dd of=s.dsz bs=1 seek=100 conv=notrunc 2>/dev/null; ds-compress -t s.dsz 2>&1 | sed 's/[0-9][0-9]* bytes/N bytes/'
 > ds-compress: s.dsz: byte 48: checksum of N bytes does not match
 
@@ -120,7 +122,7 @@ $ ds-compress --add many
 Figures
 $ printf 'some text' >in.txt; ds-compress -j 2 -o s.dsz --stats=stats in.txt && python3 -c 'import json; s = json.load(open("stats")); print(s["input_bytes"], s["text_bytes"], s["documents"], s["chunks"], s["threads"]); print(*sorted(s))'
 > 9 9 1 1 2
-> chunks cpu_seconds dictionary_bytes dictionary_text_bytes documents duplicate_bytes index_bytes input_bytes output_bytes peak_rss_bytes ratio seconds stored_bytes strong_bytes strong_dictionary_bytes text_bytes threads zstd_bytes zstd_dictionary_bytes zstd_references_bytes
+> chunks cpu_seconds dictionary_bytes dictionary_text_bytes documents duplicate_bytes index_bytes input_bytes output_bytes peak_rss_bytes ratio seconds stored_bytes strong_bytes strong_dictionary_bytes strong_references_bytes text_bytes threads zstd_bytes zstd_dictionary_bytes zstd_references_bytes
 Several archives are summed up: every key stands once.
 $ ds-compress -t --stats=stats s.dsz s.dsz && python3 -c 'import json; s = json.load(open("stats"), object_pairs_hook=list); print(len(s) == len(dict(s)), dict(s)["text_bytes"], dict(s)["documents"])'
 > True 18 2

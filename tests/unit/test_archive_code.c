@@ -44,6 +44,8 @@ static void make_texts(void)
 	fill(block, N_BLOCK, 0, 4003);
 }
 
+static int has_dictionary; /* the encoder that was made last */
+
 static struct ds_block_encoder *encoder(int strong, int with_dictionary, struct ds_block_code *d)
 {
 	const struct ds_block_encoder_options o = {
@@ -52,6 +54,7 @@ static struct ds_block_encoder *encoder(int strong, int with_dictionary, struct 
 	struct ds_err err;
 
 	OK(ds_block_encoder_new(&e, &o, &err));
+	has_dictionary = with_dictionary;
 	if (!with_dictionary)
 		return e;
 	*d = (struct ds_block_code){.bytes = dictionary[0], .n = N_DICTIONARY, .alone = 1};
@@ -70,11 +73,15 @@ static struct ds_coded coded(const struct ds_block_code *b)
 		.alone = b->alone,
 	};
 
-	if (ds_coder_needs_dictionary(b->coder)) {
+	if (has_dictionary && ds_coder_needs_dictionary(b->coder)) {
 		c.dictionary = dictionary[0];
 		c.dictionary_bytes = N_DICTIONARY;
 	}
 	c.dictionary_number = b->alone || c.dictionary ? 1 : 0;
+	if (ds_coder_needs_references(b->coder)) {
+		c.references = b->references;
+		c.reference_bytes = b->reference_bytes;
+	}
 	return c;
 }
 
@@ -121,6 +128,43 @@ START_TEST(test_every_coder)
 	ck_assert_uint_lt(length[1][0], length[0][0]);
 	ck_assert_uint_lt(length[1][1], length[0][1]);
 	ck_assert_uint_lt(length[1][1], length[1][0] * 3 / 4);
+	ds_block_decoder_free(d);
+}
+END_TEST
+
+/* Blocks with references stand between others that do not know these. */
+START_TEST(test_references)
+{
+	struct ds_block_decoder *d;
+	struct ds_err err;
+
+	fill(dictionary[1], N_DICTIONARY, 0, 3000);
+	OK(ds_block_decoder_new(&d, &err));
+	for (int with = 0; with < 2; with++) {
+		struct ds_block_code dict = {0}, b[3] = {{0}};
+		struct ds_block_encoder *e = encoder(1, with, &dict);
+
+		for (int i = 0; i < 3; i++) {
+			b[i] = (struct ds_block_code){.bytes = block, .n = N_BLOCK};
+			if (i == 1) {
+				b[i].references = dictionary[1];
+				b[i].reference_bytes = N_DICTIONARY;
+			}
+			OK(ds_block_encode(e, 0, &b[i], &err));
+		}
+		ck_assert_int_eq(b[1].coder, DS_CODER_STRONG_REFERENCES);
+		ck_assert_uint_lt(b[1].code.len, b[0].code.len);
+		ck_assert_uint_eq(b[2].code.len, b[0].code.len);
+		ck_assert_mem_eq(b[2].code.data, b[0].code.data, b[0].code.len);
+		if (with)
+			ck_back(d, &dict);
+		for (int i = 5; i-- > 0;)
+			ck_back(d, &b[i % 3]);
+		for (int i = 0; i < 3; i++)
+			ds_buf_fini(&b[i].code);
+		ds_buf_fini(&dict.code);
+		ds_block_encoder_free(e);
+	}
 	ds_block_decoder_free(d);
 }
 END_TEST
@@ -251,6 +295,7 @@ static enum ds_status whole_way(struct ds_err *err)
 		st = ds_block_encode(e, 1, &b, err);
 	if (st == DS_OK)
 		st = ds_block_decoder_new(&d, err);
+	has_dictionary = 1;
 	if (st == DS_OK) {
 		c = coded(&b);
 		st = ds_block_decode(d, &c, back, err);
@@ -289,6 +334,7 @@ int main(void)
 	tcase_add_checked_fixture(code, make_texts, NULL);
 	tcase_set_timeout(code, 60);
 	tcase_add_test(code, test_every_coder);
+	tcase_add_test(code, test_references);
 	tcase_add_test(code, test_left_alone);
 	tcase_add_test(code, test_dictionaries_change);
 	tcase_add_test(code, test_damage);
