@@ -62,7 +62,7 @@ static double stride_of(const struct ds_gguf *gguf)
 
 		n += (double)dim[0] * (double)dim[1] * (double)dim[2] * (double)dim[3];
 	}
-	return n < SMALL_MODEL ? 1 : 8;
+	return n < SMALL_MODEL ? 1 : 4;
 }
 
 static enum ds_status add_policy(struct ds_session *s, const struct ds_attn_policy *policy,
