@@ -288,6 +288,7 @@ static enum ds_status source_archive(struct ds_in *in, struct ds_frame_writer *w
 
 	DS_TRY(cat_mapped_path(in, &path, err));
 	DS_TRY(ds_archive_open(&a, path, err));
+	ds_archive_set_lm(a, getenv("DS_LM"), 0);
 	for (uint64_t i = 0; st == DS_OK && i < ds_archive_members(a); i++)
 		st = archive_member(a, i, &p, err);
 	ds_buf_fini(&p.held);

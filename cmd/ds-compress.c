@@ -17,7 +17,9 @@
 enum {
 	OPT_ADD = CLI_LONG,
 	OPT_CHUNK,
+	OPT_CONTEXT,
 	OPT_LEVEL,
+	OPT_LM,
 	OPT_NAME,
 	OPT_NO_INDEX,
 	OPT_OVERLAP,
@@ -38,6 +40,9 @@ static const struct cli_opt options[] = {
 	{OPT_LEVEL, "level", "N", "-1 to -22: faster to smaller (default: 19)"},
 	{OPT_STRONG, "strong", NULL, "smaller by a fifth or more; slow, and slow to read"},
 	{OPT_CHUNK, "chunk", "SIZE", "bytes unpacked to read one passage (default: 256K)"},
+	{OPT_LM, "lm", "MODEL",
+	 "a language model, GGUF, codes the text (reading: default: $DS_LM)"},
+	{OPT_CONTEXT, "context", "N", "tokens that it looks back (default: 1024)"},
 	{OPT_NO_INDEX, "no-index", NULL, "text alone: no passages, not searchable"},
 	CLI_OPT_MODEL,
 	{'s', "size", "N", "tokens of a passage of plain text (default: 512)"},
@@ -102,6 +107,14 @@ static void on_option(struct cli *cli, int key, const char *arg)
 	case OPT_CHUNK:
 		z->archive.block_bytes = (uint32_t)cli_size(
 			cli, arg, "--chunk", DS_ARCHIVE_BLOCK_MIN, DS_ARCHIVE_BLOCK_MAX);
+		break;
+	case OPT_CONTEXT:
+		z->archive.lm_context = (uint32_t)cli_num(cli, arg, "--context", 64, 1 << 20);
+		if (z->archive.lm_context % 64)
+			cli_usage(cli, "--context must be a multiple of 64");
+		break;
+	case OPT_LM:
+		z->archive.lm = arg;
 		break;
 	case OPT_LEVEL:
 		z->archive.level = (int)cli_num(cli, arg, "--level", 1, 22);
@@ -319,6 +332,14 @@ static enum ds_status choose(const struct ds_archive *a, const char *path, char 
 	return st;
 }
 
+/* The language model of what is read. */
+static const char *lm_of(const struct compress *z)
+{
+	const char *path = z->archive.lm ? z->archive.lm : getenv("DS_LM");
+
+	return path && *path ? path : NULL;
+}
+
 static enum ds_status remove_members(struct compress *z, struct ds_err *err)
 {
 	struct ds_archive_totals totals;
@@ -327,6 +348,7 @@ static enum ds_status remove_members(struct compress *z, struct ds_err *err)
 	enum ds_status st;
 
 	DS_TRY(ds_archive_open(&a, z->cli.output, err));
+	ds_archive_set_lm(a, lm_of(z), z->cli.jobs);
 	st = choose(a, z->cli.output, z->cli.operand, z->cli.n_operand, &removed, err);
 	if (st == DS_OK)
 		st = ds_pool_new(&z->archive.pool, z->cli.jobs, err);
@@ -415,6 +437,7 @@ static enum ds_status use_members(struct compress *z, struct ds_archive *a, void
 	uint8_t *chosen;
 
 	DS_TRY(choose(a, z->cli.operand[0], names, z->cli.n_operand - 1, &chosen, err));
+	ds_archive_plan(a, chosen);
 	for (uint64_t i = 0; st == DS_OK && i < ds_archive_members(a); i++) {
 		st = chosen[i] ? use_member(z, a, i, target, err) : DS_OK;
 		if (st == DS_OK || z->mode != 'x')
@@ -422,6 +445,7 @@ static enum ds_status use_members(struct compress *z, struct ds_archive *a, void
 		cli_error(&z->cli, err); /* the others may be sound */
 		st = DS_OK;
 	}
+	ds_archive_plan(a, NULL);
 	free(chosen);
 	return st;
 }
@@ -461,6 +485,7 @@ static enum ds_status read_archive(struct compress *z, const char *path, struct 
 	enum ds_status st;
 
 	DS_TRY(ds_archive_open(&a, path, err));
+	ds_archive_set_lm(a, lm_of(z), z->cli.jobs);
 	ds_archive_totals(a, &totals);
 	switch (z->mode) {
 	case 'd':
@@ -496,8 +521,17 @@ static void check_usage(struct compress *z)
 				  z->mode);
 		if (cli->output && z->mode != 'd')
 			cli_usage(cli, "-o goes with -d, or with making an archive");
+		if (z->archive.lm_context)
+			cli_usage(cli, "-%c takes --context from the archive", z->mode);
 		return;
 	}
+	if (z->archive.lm_context && !z->archive.lm)
+		cli_usage(cli, "--context goes with --lm");
+	if (!z->archive.lm_context)
+		z->archive.lm_context = DS_ARCHIVE_LM_CONTEXT_DEFAULT;
+	if (!z->archive.block_bytes)
+		z->archive.block_bytes =
+			z->archive.lm ? DS_ARCHIVE_LM_BLOCK_DEFAULT : DS_ARCHIVE_BLOCK_DEFAULT;
 	if (z->force || z->folder[0] != '.' || z->folder[1])
 		cli_usage(cli, "-f and -C go with -x");
 	if (z->add && z->remove)
@@ -523,8 +557,7 @@ int main(int argc, char **argv)
 		.passage_tokens = 512,
 		.overlap_tokens = UINT32_MAX,
 		.threads = 1,
-		.archive = {.level = DS_ARCHIVE_LEVEL_DEFAULT,
-			    .block_bytes = DS_ARCHIVE_BLOCK_DEFAULT},
+		.archive = {.level = DS_ARCHIVE_LEVEL_DEFAULT},
 	};
 	struct ds_err err;
 

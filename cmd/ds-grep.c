@@ -203,6 +203,7 @@ static enum ds_status search(struct cli *cli, const struct ds_model *model, stru
 		.model = model,
 		.pool = pool,
 		.passage_tokens = g->size,
+		.lm = getenv("DS_LM"),
 	};
 	struct ds_find_stats stats;
 	struct ds_find *find;

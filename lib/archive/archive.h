@@ -26,6 +26,8 @@ struct ds_archive;
 #define DS_ARCHIVE_BLOCK_MIN ((uint32_t)16 << 10)
 #define DS_ARCHIVE_BLOCK_MAX ((uint32_t)16 << 20)
 #define DS_ARCHIVE_SEGMENT_DEFAULT ((size_t)64 << 20)
+#define DS_ARCHIVE_LM_BLOCK_DEFAULT ((uint32_t)16 << 10)
+#define DS_ARCHIVE_LM_CONTEXT_DEFAULT 1024
 #define DS_ARCHIVE_DIMS_MAX 65536
 #define DS_ARCHIVE_CODERS 16
 
@@ -41,6 +43,10 @@ struct ds_archive_options {
 	enum ds_vector_code code;
 	struct ds_pool *pool; /* borrowed; NULL: one thread.  The bytes do not depend on it */
 	int words;	      /* index the words of passages */
+	/* The file of the language model that text is coded by where that is smaller, borrowed;
+	 * NULL: none.  Text then lies in the order it came. */
+	const char *lm;
+	uint32_t lm_context; /* tokens that it looks back, a multiple of 64 */
 };
 
 /* A new archive at path ("-": standard output). */
@@ -106,6 +112,13 @@ enum ds_status ds_archive_open_stream(struct ds_archive **a_ret, struct ds_in *i
 void ds_archive_close(struct ds_archive *a);
 /* Whether bytes (the first of a file, n of them) begin an archive. */
 int ds_archive_probe(const void *bytes, size_t n);
+
+/* The file of the language model that its text is coded by, borrowed, NULL: nobody knows it; opened
+ * with as many threads when the first such block is read. */
+void ds_archive_set_lm(struct ds_archive *a, const char *path, unsigned threads);
+/* The members that will be copied, those with planned[member] set, in their order, borrowed; NULL:
+ * nobody knows.  What is decoded together is then decoded once. */
+void ds_archive_plan(struct ds_archive *a, const uint8_t *planned);
 
 struct ds_archive_member {
 	struct ds_document document;  /* name borrowed from the archive */

@@ -41,6 +41,18 @@ static void pack_block(void *arg, size_t index, unsigned thread)
 	b->st = ds_block_encode(w->encoder, thread, &b->coded, &b->err);
 }
 
+static enum ds_status pack_by_lm(struct wave *wave, struct ds_err *err)
+{
+	struct ds_archive_writer *w = wave->w;
+	struct ds_block_code *code[WAVE_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; i < wave->n; i++)
+		if (wave->block[i].st == DS_OK)
+			code[n++] = &wave->block[i].coded;
+	return ds_lm_blocks_encode(w->lm, code, n, err);
+}
+
 /* Write a block that is packed; table gets its sizes. */
 static enum ds_status write_block(struct ds_archive_writer *w, const struct packed_block *b,
 				  struct ds_buf *table, struct ds_err *err)
@@ -118,6 +130,8 @@ static enum ds_status write_waves(struct wave *wave, struct ds_buf *table, struc
 		wave->n =
 			n_blocks - wave->first < wave_blocks ? n_blocks - wave->first : wave_blocks;
 		ds_pool_run(w->options.pool, wave->n, pack_block, wave);
+		if (w->lm)
+			DS_TRY(pack_by_lm(wave, err));
 		for (size_t i = 0; i < wave->n; i++) {
 			DS_TRY(write_block(w, &wave->block[i], table, err));
 			if (!ds_coder_needs_references(wave->block[i].coded.coder))

@@ -173,8 +173,12 @@ static enum ds_status arrange(struct ds_layout *l, const struct ds_layout_option
 	enum ds_status st;
 	size_t bytes = 0;
 
-	for (size_t i = 0; i < l->n_pieces; i++)
+	for (size_t i = 0; i < l->n_pieces; i++) {
 		bytes += l->piece[i].length;
+		l->order[i] = (uint32_t)i;
+	}
+	if (o->in_order)
+		return fill_blocks(l, 0, o->block_bytes, err);
 	DS_TRY(find_shingles(l, o, &s, err));
 	st = ds_similar_order(&s, o->pool, l->order, err);
 	if (st == DS_OK && bytes >= DICTIONARY_TEXT_MIN)

@@ -31,6 +31,7 @@ struct ds_layout_options {
 	size_t block_bytes;
 	const struct ds_history *history;
 	uint64_t first_piece; /* number of the first piece of the segment */
+	int in_order;	      /* not by likeness: a coder reads on where the text does */
 	struct ds_pool *pool;
 };
 

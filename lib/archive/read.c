@@ -2,6 +2,7 @@
 #include "archive/reader.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -40,6 +41,8 @@ enum ds_status ds_archive_read(struct ds_archive *a, uint64_t member, uint64_t s
 	if (start == end)
 		return DS_OK;
 	DS_TRY(ds_buf_reserve(buf, end - start, err));
+	a->ahead.member = a->n_members;
+	a->ahead.end = (uint64_t)(ds_use_find(a, &a->member[member], end - 1) - a->use) + 1;
 	for (u = ds_use_find(a, &a->member[member], start); start < end; u++) {
 		const struct ds_stored_piece *p = &a->piece[u->piece];
 		uint64_t skip = start - u->start;
@@ -47,6 +50,7 @@ enum ds_status ds_archive_read(struct ds_archive *a, uint64_t member, uint64_t s
 
 		if (n > end - start)
 			n = end - start;
+		a->ahead.use = (uint64_t)(u - a->use);
 		DS_TRY(ds_block_load(a, p->block, &text, err));
 		DS_TRY(ds_buf_append(buf, text + p->offset + skip, n, err));
 		start += n;
@@ -80,9 +84,12 @@ enum ds_status ds_archive_copy(struct ds_archive *a, uint64_t member, ds_write_f
 		return ds_fail_nomem(err, 1);
 	XXH3_64bits_reset(hash);
 	u = a->use + a->member[member].first_use;
+	a->ahead.member = member;
+	a->ahead.end = a->member[member].first_use + a->member[member].uses;
 	for (uint64_t i = 0; st == DS_OK && i < a->member[member].uses; i++, u++) {
 		const struct ds_stored_piece *p = &a->piece[u->piece];
 
+		a->ahead.use = (uint64_t)(u - a->use);
 		st = ds_block_load(a, p->block, &text, err);
 		if (st != DS_OK)
 			break;
@@ -233,12 +240,27 @@ static enum ds_status test_index(struct ds_archive *a, uint32_t segment, struct 
 	return test_words(a, segment, err);
 }
 
+void ds_archive_plan(struct ds_archive *a, const uint8_t *planned)
+{
+	a->planned = planned;
+}
+
 enum ds_status ds_archive_test(struct ds_archive *a, struct ds_err *err)
 {
+	enum ds_status st = DS_OK;
+	uint8_t *all;
+
 	DS_TRY(test_records(a, err));
 	for (uint32_t s = 0; s < a->n_segments; s++)
 		DS_TRY(test_index(a, s, err));
-	for (uint64_t i = 0; i < a->n_members; i++)
-		DS_TRY(ds_archive_copy(a, i, discard, NULL, err));
-	return DS_OK;
+	all = ds_alloc(a->n_members, 1);
+	if (!all)
+		return ds_fail_nomem(err, a->n_members);
+	memset(all, 1, a->n_members);
+	ds_archive_plan(a, all);
+	for (uint64_t i = 0; st == DS_OK && i < a->n_members; i++)
+		st = ds_archive_copy(a, i, discard, NULL, err);
+	ds_archive_plan(a, NULL);
+	free(all);
+	return st;
 }

@@ -221,6 +221,7 @@ void ds_archive_close(struct ds_archive *a)
 	if (!a)
 		return;
 	ds_block_cache_fini(a);
+	ds_lm_blocks_free(a->lm);
 	for (size_t i = 0; a->segment && i < a->n_segments; i++)
 		free(a->segment[i].span);
 	ds_block_decoder_free(a->decoder);

@@ -5,6 +5,7 @@
 #define DS_ARCHIVE_READER_H
 
 #include "archive/archive.h"
+#include "archive/lm_blocks.h"
 #include "archive/record.h"
 #include "archive/writer.h"
 
@@ -88,6 +89,14 @@ struct ds_archive {
 	struct ds_cached_block *cache;
 	size_t n_cached, cap_cached, cached_bytes, dictionary_bytes;
 	uint64_t clock; /* counts uses of the caches */
+
+	struct ds_lm_blocks *lm; /* NULL until it is needed */
+	const char *lm_path;
+	unsigned lm_threads;
+	const uint8_t *planned; /* ds_archive_plan() */
+	struct {
+		uint64_t member, use, end;
+	} ahead; /* what is read next of a document */
 };
 
 /* Whether a block is the dictionary of its segment. */
@@ -106,6 +115,12 @@ const struct ds_use *ds_use_find(const struct ds_archive *a, const struct ds_mem
 				 uint64_t start);
 /* The raw bytes of a block, valid until the next call. */
 enum ds_status ds_block_load(struct ds_archive *a, uint64_t index, const uint8_t **text_ret,
+			     struct ds_err *err);
+/* The record of a block that is no dictionary. */
+enum ds_status ds_block_record(const struct ds_archive *a, const struct ds_block *b,
+			       struct ds_record *r_ret, struct ds_err *err);
+/* The raw bytes of a block, taken over, into the cache. */
+enum ds_status ds_block_keep(struct ds_archive *a, uint64_t index, struct ds_buf *text,
 			     struct ds_err *err);
 void ds_block_cache_fini(struct ds_archive *a);
 /* The record of a type in segment s; *found_ret 0 when it has none. */

@@ -197,6 +197,7 @@ static enum ds_status lay_out(struct ds_archive_writer *w, struct ds_err *err)
 		.block_bytes = w->options.block_bytes,
 		.history = &w->history,
 		.first_piece = w->first_piece,
+		.in_order = w->lm != NULL,
 		.pool = w->options.pool,
 	};
 	size_t at = 0;
@@ -264,7 +265,13 @@ static enum ds_status write_segment(struct ds_archive_writer *w, struct ds_segme
 	w->first_piece += w->layout.n_pieces;
 	w->first_block += w->layout.n_blocks;
 	DS_TRY(add_record(w, row, DS_RECORD_DOCUMENTS, table, err));
-	return w->n_passages ? write_index(w, row, table, err) : DS_OK;
+	if (w->n_passages)
+		DS_TRY(write_index(w, row, table, err));
+	if (!w->lm)
+		return DS_OK;
+	table->len = 0;
+	DS_TRY(ds_lm_blocks_put(w->lm, table, err));
+	return add_record(w, row, DS_RECORD_LM, table, err);
 }
 
 enum ds_status ds_segment_close(struct ds_archive_writer *w, struct ds_err *err)

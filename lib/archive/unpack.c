@@ -89,33 +89,41 @@ static enum ds_status load_references(struct ds_archive *a, const struct ds_bloc
 	return DS_OK;
 }
 
-static enum ds_status unpack(struct ds_archive *a, const struct ds_block *b,
-			     const struct ds_buf *references, struct ds_buf *out,
-			     struct ds_err *err)
+enum ds_status ds_block_record(const struct ds_archive *a, const struct ds_block *b,
+			       struct ds_record *r_ret, struct ds_err *err)
 {
-	struct ds_coded c = {
-		.dictionary_number = b->dictionary,
-		.references = references->data,
-		.reference_bytes = references->len,
-	};
-	struct ds_dictionary_entry *d = b->dictionary ? &a->dictionary[b->dictionary - 1] : NULL;
-	struct ds_record r;
-
-	DS_TRY(ds_record_get(&a->map, b->offset, a->directory_offset, &r, err));
-	if (r.type != DS_RECORD_BLOCK || r.raw != b->raw || r.stored != b->stored)
+	DS_TRY(ds_record_get(&a->map, b->offset, a->directory_offset, r_ret, err));
+	if (r_ret->type != DS_RECORD_BLOCK || r_ret->raw != b->raw || r_ret->stored != b->stored)
 		return ds_fail_at(err, DS_EFORMAT, a->map.path, b->offset,
 				  "a block of %u bytes (%u stored) was expected here", b->raw,
 				  b->stored);
-	if (!ds_coder_needs_references(r.coder) != !b->references)
+	if (!ds_coder_needs_references(r_ret->coder) != !b->references)
 		return ds_fail_at(err, DS_EFORMAT, a->map.path, b->offset, "a block of coder %u %s",
-				  r.coder,
+				  r_ret->coder,
 				  b->references ? "refers to others" : "refers to nothing");
-	if (d && ds_coder_needs_dictionary(r.coder)) {
-		DS_TRY(load_dictionary(a, d, err));
+	return DS_OK;
+}
+
+static enum ds_status unpack(struct ds_archive *a, const struct ds_block *b,
+			     const struct ds_record *r, struct ds_buf *out, struct ds_err *err)
+{
+	struct ds_dictionary_entry *d = b->dictionary ? &a->dictionary[b->dictionary - 1] : NULL;
+	struct ds_coded c = {.dictionary_number = b->dictionary};
+	struct ds_buf references = {0};
+	enum ds_status st = load_references(a, b, &references, err);
+
+	c.references = references.data;
+	c.reference_bytes = references.len;
+	if (st == DS_OK && d && ds_coder_needs_dictionary(r->coder)) {
+		st = load_dictionary(a, d, err);
 		c.dictionary = d->text.data;
 		c.dictionary_bytes = d->text.len;
 	}
-	return decode(a, &r, &c, out, err);
+	if (st == DS_OK)
+		st = decode(a, r, &c, out, err);
+	ds_buf_fini(&references);
+	return st;
+}
 }
 
 static void drop_cached(struct ds_archive *a, struct ds_cached_block *c)
@@ -156,25 +164,36 @@ static enum ds_status free_entry(struct ds_archive *a, size_t bytes, struct ds_c
 	return DS_OK;
 }
 
+enum ds_status ds_block_keep(struct ds_archive *a, uint64_t index, struct ds_buf *text,
+			     struct ds_err *err)
+{
+	struct ds_cached_block *c;
+
+	DS_TRY(free_entry(a, text->cap, &c, err));
+	c->text = *text;
+	c->block = index;
+	c->used = ++a->clock;
+	a->cached_bytes += c->text.cap;
+	a->block[index].cached = (uint32_t)(c - a->cache) + 1;
+	*text = (struct ds_buf){0};
+	return DS_OK;
+}
+
+/* The bytes of a block into the cache. */
 static enum ds_status cache_block(struct ds_archive *a, uint64_t index, struct ds_err *err)
 {
-	struct ds_block *b = &a->block[index];
-	struct ds_buf references = {0};
-	struct ds_cached_block *c;
-	enum ds_status st = load_references(a, b, &references, err);
+	const struct ds_block *b = &a->block[index];
+	struct ds_buf text = {0};
+	enum ds_status st;
+	struct ds_record r;
 
+	DS_TRY(ds_block_record(a, b, &r, err));
+	if (r.coder == DS_CODER_LM)
+		return ds_lm_block_load(a, index, err);
+	st = unpack(a, b, &r, &text, err);
 	if (st == DS_OK)
-		st = free_entry(a, b->raw, &c, err);
-	if (st == DS_OK) {
-		st = unpack(a, b, &references, &c->text, err);
-		a->cached_bytes += c->text.cap;
-		c->block = index;
-		if (st == DS_OK)
-			b->cached = (uint32_t)(c - a->cache) + 1;
-		else
-			drop_cached(a, c);
-	}
-	ds_buf_fini(&references);
+		st = ds_block_keep(a, index, &text, err);
+	ds_buf_fini(&text);
 	return st;
 }
 

@@ -29,6 +29,12 @@ static enum ds_status writer_new(struct ds_archive_writer **w_ret,
 		.threads = ds_pool_threads(options->pool),
 		.strong = options->strong,
 	};
+	const struct ds_lm_options lm = {
+		.path = options->lm,
+		.context = options->lm_context,
+		.pool = options->pool,
+		.threads = 1,
+	};
 	struct ds_archive_writer *w;
 	enum ds_status st;
 
@@ -47,6 +53,8 @@ static enum ds_status writer_new(struct ds_archive_writer **w_ret,
 	w->hash = XXH3_createState();
 	st = w->names_seen && w->hash ? ds_block_encoder_new(&w->encoder, &encoder, err)
 				      : ds_fail_nomem(err, w->names_size);
+	if (st == DS_OK && options->lm)
+		st = ds_lm_blocks_new(&w->lm, &lm, err);
 	if (st != DS_OK)
 		ds_archive_abort(w);
 	else
@@ -462,6 +470,7 @@ void ds_archive_abort(struct ds_archive_writer *w)
 	if (w->out_open)
 		ds_out_abort(&w->out);
 	ds_block_encoder_free(w->encoder);
+	ds_lm_blocks_free(w->lm);
 	ds_layout_fini(&w->layout);
 	ds_seen_fini(&w->seen);
 	ds_history_fini(&w->history);

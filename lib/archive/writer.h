@@ -13,6 +13,7 @@
 #include "archive/code.h"
 #include "archive/history.h"
 #include "archive/layout.h"
+#include "archive/lm_blocks.h"
 #include "archive/record.h"
 #include "search/words.h"
 
@@ -82,6 +83,7 @@ struct ds_archive_writer {
 	size_t n_names, names_size;
 
 	struct ds_block_encoder *encoder;
+	struct ds_lm_blocks *lm; /* NULL: no language model */
 };
 
 /* Keep the name of a document, which must be new. */

@@ -23,6 +23,7 @@ struct ds_find_options {
 	const struct ds_model *model;
 	struct ds_pool *pool;	 /* may be NULL */
 	uint32_t passage_tokens; /* of plain text, > 0 */
+	const char *lm;		 /* file that archives of a language model need, or NULL */
 };
 
 /* What was added so far. */

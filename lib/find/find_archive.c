@@ -46,6 +46,7 @@ enum ds_status ds_find_add_archive(struct ds_find *f, const char *path, struct d
 	row->path = in->name;
 	DS_TRY(in->fd == STDIN_FILENO ? ds_archive_open_stream(&row->archive, in, err)
 				      : ds_archive_open(&row->archive, path, err));
+	ds_archive_set_lm(row->archive, f->options.lm, ds_pool_threads(f->options.pool));
 	f->n_archive++;
 	if (f->options.mode != DS_SEARCH_WORDS && ds_archive_model(row->archive) &&
 	    (ds_archive_model(row->archive) != ds_model_id(f->options.model) ||

@@ -176,6 +176,23 @@ uint64_t ds_model_id(const struct ds_model *model)
 	return model->id;
 }
 
+enum ds_status ds_model_file(const struct ds_model *model, struct ds_model_file *file_ret,
+			     struct ds_err *err)
+{
+	const char *slash = strrchr(model->path, '/');
+
+	if (!model->gguf.data || model->n_lora)
+		return ds_fail_at(err, DS_EUNSUPPORTED, model->path, DS_NO_OFFSET,
+				  model->n_lora ? "a model with adapters, a file alone expected"
+						: "a folder, a GGUF file expected");
+	*file_ret = (struct ds_model_file){
+		.name = slash ? slash + 1 : model->path,
+		.hash = XXH3_64bits(model->gguf.data, model->gguf.len),
+		.bytes = model->gguf.len,
+	};
+	return DS_OK;
+}
+
 const char *ds_model_describe(const struct ds_model *model)
 {
 	return model->describe;

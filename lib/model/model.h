@@ -27,6 +27,14 @@ const struct ds_tokenizer *ds_model_tokenizer(const struct ds_model *model);
 /* Fingerprint of weights, settings and vocabulary; of the matrices of a language model, which are
  * not read when it is opened, types, shapes and samples of each. */
 uint64_t ds_model_id(const struct ds_model *model);
+/* The file that the model is in: what tells it from every other one. */
+struct ds_model_file {
+	const char *name;     /* without its folder, borrowed from the model */
+	uint64_t hash, bytes; /* XXH3-64 of all of it, and how many they are */
+};
+/* Reads the file; DS_EUNSUPPORTED where the model is a folder or has adapters. */
+enum ds_status ds_model_file(const struct ds_model *model, struct ds_model_file *file_ret,
+			     struct ds_err *err);
 const char *ds_model_describe(const struct ds_model *model); /* one line for people */
 const char *ds_model_kernels(const struct ds_model *model);  /* name of the kernel table */
 uint32_t ds_model_dims(const struct ds_model *model);	     /* of an embedding */
