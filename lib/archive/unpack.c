@@ -124,7 +124,6 @@ static enum ds_status unpack(struct ds_archive *a, const struct ds_block *b,
 	ds_buf_fini(&references);
 	return st;
 }
-}
 
 static void drop_cached(struct ds_archive *a, struct ds_cached_block *c)
 {
