@@ -155,15 +155,15 @@ static enum ds_status find_shingles(struct ds_layout *l, const struct ds_layout_
 	return ds_shingles_find(s_ret, l->piece, l->n_pieces + h->n, l->n_pieces, o->pool, err);
 }
 
-static enum ds_status choose_references(struct ds_layout *l, const struct ds_shingles *s,
-					const struct ds_history *h, struct ds_err *err)
+/* Close the last block; none refers to pieces of earlier segments yet. */
+static enum ds_status end_blocks(struct ds_layout *l, struct ds_err *err)
 {
 	free(l->first_reference);
 	l->first_reference = ds_alloc_zero(l->n_blocks + 1, sizeof *l->first_reference);
 	if (!l->first_reference)
 		return ds_fail_nomem(err, (l->n_blocks + 1) * sizeof *l->first_reference);
 	l->first[l->n_blocks] = (uint32_t)l->n_pieces;
-	return h->n ? ds_references_choose(l, h, s, err) : DS_OK;
+	return DS_OK;
 }
 
 static enum ds_status arrange(struct ds_layout *l, const struct ds_layout_options *o,
@@ -177,8 +177,10 @@ static enum ds_status arrange(struct ds_layout *l, const struct ds_layout_option
 		bytes += l->piece[i].length;
 		l->order[i] = (uint32_t)i;
 	}
-	if (o->in_order)
-		return fill_blocks(l, 0, o->block_bytes, err);
+	if (o->in_order) {
+		DS_TRY(fill_blocks(l, 0, o->block_bytes, err));
+		return end_blocks(l, err);
+	}
 	DS_TRY(find_shingles(l, o, &s, err));
 	st = ds_similar_order(&s, o->pool, l->order, err);
 	if (st == DS_OK && bytes >= DICTIONARY_TEXT_MIN)
@@ -186,7 +188,9 @@ static enum ds_status arrange(struct ds_layout *l, const struct ds_layout_option
 	else if (st == DS_OK)
 		st = fill_blocks(l, 0, o->block_bytes, err);
 	if (st == DS_OK)
-		st = choose_references(l, &s, o->history, err);
+		st = end_blocks(l, err);
+	if (st == DS_OK && o->history->n)
+		st = ds_references_choose(l, o->history, &s, err);
 	ds_shingles_fini(&s);
 	return st;
 }
