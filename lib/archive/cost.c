@@ -3,102 +3,108 @@
 
 #define SPAN_BYTES 4096 /* stands for a passage where there are none */
 
-static uint64_t dictionary_cost(const struct ds_archive *a, const struct ds_block *b)
+/* The blocks that are unpacked for a span, each once. */
+struct walk {
+	const struct ds_archive *a;
+	uint32_t *turn; /* [blocks, then dictionaries] number of the last span that needed it */
+	uint32_t now;	/* of this span */
+	uint64_t bytes;
+};
+
+static void visit_dictionary(struct walk *w, uint32_t dictionary)
 {
-	return b->dictionary && !b->references ? a->dictionary[b->dictionary - 1].raw : 0;
+	uint32_t *turn = &w->turn[w->a->n_blocks + dictionary - 1];
+
+	if (*turn == w->now)
+		return;
+	*turn = w->now;
+	w->bytes += w->a->dictionary[dictionary - 1].raw;
 }
 
-/* Bytes of a block that is not a dictionary, and of what it refers to. */
-static uint64_t block_cost(const struct ds_archive *a, const struct ds_block *b)
+static void visit_block(struct walk *w, uint64_t block)
 {
-	const uint64_t *reference = a->reference + b->first_reference;
-	uint64_t bytes = b->raw;
+	const struct ds_archive *a = w->a;
+	const struct ds_block *b = &a->block[block];
 
-	for (uint32_t i = 0; i < b->references; i++) {
-		const struct ds_block *of = &a->block[a->piece[reference[i]].block];
-		uint32_t k = 0;
-
-		while (k < i && a->piece[reference[k]].block != a->piece[reference[i]].block)
-			k++;
-		if (k < i)
-			continue;
-		bytes += dictionary_cost(a, of);
-		if (!ds_block_is_dictionary(a, of))
-			bytes += block_cost(a, of);
-	}
-	return bytes;
+	if (w->turn[block] == w->now)
+		return;
+	w->turn[block] = w->now;
+	if (b->dictionary && !b->references)
+		visit_dictionary(w, b->dictionary);
+	if (!ds_block_is_dictionary(a, b))
+		w->bytes += b->raw;
+	/* no deeper than DS_REFERENCE_DEPTH_MAX */
+	for (uint32_t i = 0; i < b->references; i++)
+		visit_block(w, a->piece[a->reference[b->first_reference + i]].block);
 }
 
-/* Bytes of the blocks that uses first to last lie in, and of what these need. */
-static uint64_t cost_of_uses(const struct ds_archive *a, const struct ds_use *first,
-			     const struct ds_use *last)
+static uint64_t cost_of_span(struct walk *w, const struct ds_member_entry *m, uint64_t start,
+			     uint64_t end)
 {
-	uint64_t bytes = 0;
+	const struct ds_use *u, *last;
 
-	for (const struct ds_use *u = first; u <= last; u++) {
-		const uint64_t block = a->piece[u->piece].block;
-		const struct ds_block *b = &a->block[block];
-		int known = 0, has_dictionary = !dictionary_cost(a, b);
-
-		for (const struct ds_use *v = first; v < u && !known; v++) {
-			const uint64_t other = a->piece[v->piece].block;
-
-			known = other == block;
-			has_dictionary |= dictionary_cost(a, &a->block[other]) &&
-					  a->block[other].dictionary == b->dictionary;
-		}
-		if (known)
-			continue;
-		if (!ds_block_is_dictionary(a, b))
-			bytes += block_cost(a, b);
-		if (!has_dictionary)
-			bytes += dictionary_cost(a, b);
-	}
-	return bytes;
-}
-
-static uint64_t cost_of_span(const struct ds_archive *a, const struct ds_member_entry *m,
-			     uint64_t start, uint64_t end)
-{
+	w->now++;
+	w->bytes = 0;
 	if (start >= end)
 		return 0;
-	return cost_of_uses(a, ds_use_find(a, m, start), ds_use_find(a, m, end - 1));
+	last = ds_use_find(w->a, m, end - 1);
+	for (u = ds_use_find(w->a, m, start); u <= last; u++)
+		visit_block(w, w->a->piece[u->piece].block);
+	return w->bytes;
 }
 
 /* Spans that begin with the last byte of a use reach furthest. */
-static uint64_t cost_of_spans(const struct ds_archive *a, const struct ds_member_entry *m)
+static uint64_t cost_of_spans(struct walk *w, const struct ds_member_entry *m)
 {
-	const struct ds_use *u = a->use + m->first_use;
+	const struct ds_use *u = w->a->use + m->first_use;
 	uint64_t most = 0;
 
 	for (uint64_t i = 0; i < m->uses; i++) {
-		uint64_t start = u[i].start + a->piece[u[i].piece].length - 1;
+		uint64_t start = u[i].start + w->a->piece[u[i].piece].length - 1;
 		uint64_t left = m->m.document.size - start;
-		uint64_t bytes =
-			cost_of_span(a, m, start, start + (left < SPAN_BYTES ? left : SPAN_BYTES));
+		uint64_t end = start + (left < SPAN_BYTES ? left : SPAN_BYTES);
+		uint64_t bytes = cost_of_span(w, m, start, end);
 
 		most = bytes > most ? bytes : most;
 	}
 	return most;
 }
 
-enum ds_status ds_archive_unpacked(struct ds_archive *a, uint64_t member, uint64_t *bytes_ret,
-				   struct ds_err *err)
+static enum ds_status cost_of_passages(struct walk *w, struct ds_archive *a, uint64_t member,
+				       uint64_t *most_ret, struct ds_err *err)
 {
-	struct ds_archive_member m;
-	uint64_t most = 0;
+	const struct ds_member_entry *m = &a->member[member];
+	uint64_t end = m->m.first_chunk + m->m.chunks;
 
-	DS_TRY(ds_archive_member(a, member, &m, err));
-	if (!m.chunks)
-		most = cost_of_spans(a, &a->member[member]);
-	for (uint64_t i = m.first_chunk; i < m.first_chunk + m.chunks; i++) {
+	*most_ret = 0;
+	for (uint64_t i = m->m.first_chunk; i < end; i++) {
 		struct ds_archive_passage p;
 		uint64_t bytes;
 
 		DS_TRY(ds_archive_passage(a, i, &p, err));
-		bytes = cost_of_span(a, &a->member[member], p.start, p.end);
-		most = bytes > most ? bytes : most;
+		bytes = cost_of_span(w, m, p.start, p.end);
+		*most_ret = bytes > *most_ret ? bytes : *most_ret;
 	}
-	*bytes_ret = most;
 	return DS_OK;
+}
+
+enum ds_status ds_archive_unpacked(struct ds_archive *a, uint64_t member, uint64_t *bytes_ret,
+				   struct ds_err *err)
+{
+	struct walk w = {.a = a, .now = a->turn};
+	struct ds_archive_member m;
+	enum ds_status st = DS_OK;
+
+	DS_TRY(ds_archive_member(a, member, &m, err));
+	if (!a->turns)
+		a->turns = ds_alloc_zero(a->n_blocks + a->n_dictionaries, sizeof *a->turns);
+	if (!a->turns)
+		return ds_fail_nomem(err, a->n_blocks * sizeof *a->turns);
+	w.turn = a->turns;
+	if (m.chunks)
+		st = cost_of_passages(&w, a, member, bytes_ret, err);
+	else
+		*bytes_ret = cost_of_spans(&w, &a->member[member]);
+	a->turn = w.now;
+	return st;
 }

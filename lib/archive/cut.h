@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DS_PIECE_BYTES_MAX ((size_t)8192)
+#define DS_PIECE_BYTES_MAX ((size_t)32768)
 
 /*
  * The length of the piece that text begins with, n > 0 bytes being left.  Where it ends depends on

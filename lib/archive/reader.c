@@ -232,6 +232,7 @@ void ds_archive_close(struct ds_archive *a)
 	free(a->piece);
 	free(a->use);
 	free(a->reference);
+	free(a->turns);
 	free(a->member);
 	free(a->extent);
 	free(a->by_name);

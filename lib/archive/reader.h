@@ -97,6 +97,7 @@ struct ds_archive {
 	struct {
 		uint64_t member, use, end;
 	} ahead; /* what is read next of a document */
+	uint32_t *turns, turn; /* of ds_archive_unpacked() */
 };
 
 /* Whether a block is the dictionary of its segment. */

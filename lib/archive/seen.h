@@ -12,7 +12,7 @@
 
 #include "base/err.h"
 
-/* Pieces remembered at most, 2 GB of text; of more, the older half is forgotten. */
+/* Pieces remembered at most, 4 GB of text; of more, the older half is forgotten. */
 #define DS_SEEN_MAX ((size_t)1 << 20)
 
 struct ds_seen_piece {
