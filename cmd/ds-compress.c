@@ -109,7 +109,8 @@ static void on_option(struct cli *cli, int key, const char *arg)
 			cli, arg, "--chunk", DS_ARCHIVE_BLOCK_MIN, DS_ARCHIVE_BLOCK_MAX);
 		break;
 	case OPT_CONTEXT:
-		z->archive.lm_context = (uint32_t)cli_num(cli, arg, "--context", 64, 1 << 20);
+		z->archive.lm_context = (uint32_t)cli_num(cli, arg, "--context",
+							  DS_ARCHIVE_LM_CONTEXT_MIN, 1 << 20);
 		if (z->archive.lm_context % 64)
 			cli_usage(cli, "--context must be a multiple of 64");
 		break;

@@ -23,6 +23,7 @@ const char *ds_archive_coder(unsigned coder)
 		[DS_CODER_ZSTD_DICTIONARY] = "zstd_dictionary",
 		[DS_CODER_STRONG] = "strong",
 		[DS_CODER_STRONG_DICTIONARY] = "strong_dictionary",
+		[DS_CODER_LM] = "lm",
 		[DS_CODER_ZSTD_REFERENCES] = "zstd_references",
 		[DS_CODER_STRONG_REFERENCES] = "strong_references",
 	};

@@ -30,6 +30,12 @@ struct model_name {
 	char name[NAME_MAX_BYTES + 1];
 };
 
+static int can_look_back(const struct ds_model *model, uint32_t context)
+{
+	return context % 64 == 0 && context >= DS_ARCHIVE_LM_CONTEXT_MIN &&
+	       context <= ds_model_context(model);
+}
+
 static enum ds_status open_model(struct ds_lm_blocks *l, const struct ds_lm_options *o,
 				 struct ds_err *err)
 {
@@ -39,10 +45,12 @@ static enum ds_status open_model(struct ds_lm_blocks *l, const struct ds_lm_opti
 				  "no language model (%s): it cannot code text",
 				  ds_model_describe(l->model));
 	l->context = o->context;
-	if (o->context % 64 || o->context > ds_model_context(l->model))
+	if (o->context && !can_look_back(l->model, o->context))
 		return ds_fail_at(err, DS_EINVAL, o->path, DS_NO_OFFSET,
-				  "%u tokens to look back; multiples of 64 up to %u are possible",
-				  o->context, ds_model_context(l->model));
+				  "%u tokens to look back; multiples of 64 from %u to %u are "
+				  "possible",
+				  o->context, DS_ARCHIVE_LM_CONTEXT_MIN,
+				  ds_model_context(l->model));
 	l->pool = o->pool;
 	if (!l->pool)
 		DS_TRY(ds_pool_new(&l->own_pool, o->threads, err));
@@ -220,7 +228,7 @@ static enum ds_status check_model(struct ds_archive *a, size_t s, struct ds_err 
 				  "is another one (%016llx)",
 				  m.name, (unsigned long long)m.file.hash, l->file.name,
 				  (unsigned long long)l->file.hash);
-	if (m.context == 0 || m.context % 64 || m.context > ds_model_context(l->model))
+	if (!can_look_back(l->model, m.context))
 		return ds_fail_at(err, DS_EFORMAT, a->map.path, a->segment[s].row.blocks_offset,
 				  "a language model that looks back %u tokens, of %u that it can",
 				  m.context, ds_model_context(l->model));

@@ -13,7 +13,7 @@
 struct ds_lm_blocks;
 struct ds_lm_options {
 	const char *path;     /* of its file */
-	uint32_t context;     /* tokens that it looks back in what it encodes */
+	uint32_t context;     /* tokens that it looks back in what it encodes; 0: it decodes */
 	struct ds_pool *pool; /* borrowed; NULL: one of its own */
 	unsigned threads;     /* of that */
 };

@@ -30,6 +30,42 @@ $ head -c 60000 lines >few && sed 's/9 of/9 in/' few >few2 && ds-compress --stro
 $ head -c 20000 lines >few && ds-compress --strong -o s.dsz few && DS_CPU=ref ds-compress -d s.dsz | cmp - few && printf '\377' | dd of=s.dsz bs=1 seek=100 conv=notrunc 2>/dev/null; ds-compress -t s.dsz 2>&1 | sed 's/[0-9][0-9]* bytes/N bytes/'
 > ds-compress: s.dsz: byte 48: checksum of N bytes does not match
 
+A language model, of random weights: what it learns of a text makes it better than Zstandard on one of two letters.
+$ python3 $TOP/scripts/gen-model --lm m llama-q8_0 qwen2-mix && python3 -c 'import random; print("".join(random.Random(1).choices("qz", weights=(4, 1), k=20000)), end="")' >qz && mkdir mixed && cp qz in/a.txt in/sub/b.bin mixed
+$ ds-compress -j 1 --lm m/llama-q8_0.gguf --context 192 -o l.dsz --stats=stats mixed && python3 -c 'import json; s = json.load(open("stats")); print(s["lm_bytes"] > 1500, s["lm_bytes"] < 2500, s["zstd_bytes"])'
+> True True 0
+$ ds-compress -j 3 --lm m/llama-q8_0.gguf --context 192 -o l3.dsz mixed && cmp l.dsz l3.dsz
+$ head -c 2000 qz >q && ds-compress --lm m/llama-q8_0.gguf --context 192 -o q.dsz q && DS_LM=m/llama-q8_0.gguf DS_CPU=ref ds-compress -d q.dsz | cmp - q && DS_LM=m/llama-q8_0.gguf DS_CPU=avx2 ds-compress -d q.dsz | cmp - q
+$ ds-compress -t --lm m/llama-q8_0.gguf l.dsz && ds-compress -x --lm m/llama-q8_0.gguf l.dsz -C out mixed && diff -r mixed out/mixed && ds-compress -l l.dsz | cut -c 1-12,31-
+>           23 mixed/a.txt
+>            3 mixed/b.bin
+>        20000 mixed/qz
+$ DS_LM=m/llama-q8_0.gguf ds-grep -w sentence l.dsz | cut -d : -f 1 && DS_LM=m/llama-q8_0.gguf ds-cat --format text l.dsz | grep -c '[qz]\{9\}'
+> mixed/a.txt
+> 1
+The archive names its model; another one is refused, and so is what is no language model.
+$ ds-compress -d l.dsz mixed/qz
+!~ ds-compress: l.dsz: its text is coded by the language model llama-q8_0.gguf \(XXH3 .*
+? 1
+$ DS_LM=m/qwen2-mix.gguf ds-compress -d l.dsz mixed/qz
+!~ ds-compress: l.dsz: its text is coded by the language model llama-q8_0.gguf \(XXH3 .*
+? 1
+$ ds-compress -t --lm m/none.gguf l.dsz
+! ds-compress: m/none.gguf: cannot open: No such file or directory
+? 1
+$ ds-compress --lm $TOP/share/ds-static.gguf -o no.dsz qz; test ! -e no.dsz
+!~ ds-compress: .*/ds-static.gguf: no language model .*
+$ ds-compress --lm m/llama-q8_0.gguf --context 100 -o no.dsz qz
+! ds-compress: --context: '100' is not a number from 192 to 1048576
+! Try 'ds-compress --help'.
+? 2
+$ ds-compress --lm m/llama-q8_0.gguf --context 1048576 -o no.dsz qz
+!~ ds-compress: m/llama-q8_0.gguf: 1048576 tokens to look back; multiples of 64 from 192 to .*
+? 1
+Added with the model, without it, and taken out.
+$ cp l.dsz la.dsz && seq 3000 >numbers && DS_LM=m/llama-q8_0.gguf ds-compress --add -o la.dsz numbers && ds-compress --add --lm m/llama-q8_0.gguf --context 256 -o la.dsz many && ds-compress -t --lm m/llama-q8_0.gguf la.dsz && DS_LM=m/llama-q8_0.gguf ds-compress -d la.dsz numbers | cmp - numbers
+$ ds-compress --remove --lm m/llama-q8_0.gguf -o la.dsz mixed/a.txt && DS_LM=m/llama-q8_0.gguf ds-compress -d la.dsz mixed/qz | cmp - qz
+
 Standard input and output.
 $ printf 'some text' | ds-compress | ds-compress -d -
 > some text
@@ -122,7 +158,7 @@ $ ds-compress --add many
 Figures
 $ printf 'some text' >in.txt; ds-compress -j 2 -o s.dsz --stats=stats in.txt && python3 -c 'import json; s = json.load(open("stats")); print(s["input_bytes"], s["text_bytes"], s["documents"], s["chunks"], s["threads"]); print(*sorted(s))'
 > 9 9 1 1 2
-> chunks cpu_seconds dictionary_bytes dictionary_text_bytes documents duplicate_bytes index_bytes input_bytes output_bytes peak_rss_bytes ratio seconds stored_bytes strong_bytes strong_dictionary_bytes strong_references_bytes text_bytes threads zstd_bytes zstd_dictionary_bytes zstd_references_bytes
+> chunks cpu_seconds dictionary_bytes dictionary_text_bytes documents duplicate_bytes index_bytes input_bytes lm_bytes output_bytes peak_rss_bytes ratio seconds stored_bytes strong_bytes strong_dictionary_bytes strong_references_bytes text_bytes threads zstd_bytes zstd_dictionary_bytes zstd_references_bytes
 Several archives are summed up: every key stands once.
 $ ds-compress -t --stats=stats s.dsz s.dsz && python3 -c 'import json; s = json.load(open("stats"), object_pairs_hook=list); print(len(s) == len(dict(s)), dict(s)["text_bytes"], dict(s)["documents"])'
 > True 18 2
