@@ -16,6 +16,7 @@
 
 enum {
 	OPT_ADD = CLI_LONG,
+	OPT_BITS,
 	OPT_CHUNK,
 	OPT_CONTEXT,
 	OPT_LEVEL,
@@ -47,6 +48,7 @@ static const struct cli_opt options[] = {
 	CLI_OPT_MODEL,
 	{'s', "size", "N", "tokens of a passage of plain text (default: 512)"},
 	{OPT_OVERLAP, "overlap", "N", "tokens passages share (default: an eighth of -s)"},
+	{OPT_BITS, "index-bits", "N", "bits of a dimension of the embeddings, 1 to 4 (default: 1)"},
 	{OPT_NAME, "name", "NAME", "name of the document on standard input"},
 	CLI_OPT_FORMAT,
 	CLI_OPT_JOBS,
@@ -103,6 +105,9 @@ static void on_option(struct cli *cli, int key, const char *arg)
 		break;
 	case OPT_REMOVE:
 		z->remove = true;
+		break;
+	case OPT_BITS:
+		z->archive.bits = (unsigned)cli_num(cli, arg, "--index-bits", 1, 4);
 		break;
 	case OPT_CHUNK:
 		z->archive.block_bytes = (uint32_t)cli_size(

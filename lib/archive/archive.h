@@ -30,9 +30,8 @@ struct ds_archive;
 #define DS_ARCHIVE_LM_CONTEXT_MIN 192
 #define DS_ARCHIVE_LM_CONTEXT_DEFAULT 1024
 #define DS_ARCHIVE_DIMS_MAX 65536
+#define DS_ARCHIVE_BITS_DEFAULT 1
 #define DS_ARCHIVE_CODERS 16
-
-enum ds_vector_code { DS_VECTOR_CODE_I8 = 1, DS_VECTOR_CODE_I4 = 2 };
 
 struct ds_archive_options {
 	int level;	      /* zstd, 1..22 */
@@ -41,7 +40,7 @@ struct ds_archive_options {
 	size_t segment_bytes; /* text that is looked through for what is alike; 0: the default */
 	uint64_t model;	      /* ds_model_id() of the embeddings, 0: none */
 	uint32_t dims;
-	enum ds_vector_code code;
+	unsigned bits; /* of a dimension of them, 1..4; 0: as in the old archive, or 1 */
 	struct ds_pool *pool; /* borrowed; NULL: one thread.  The bytes do not depend on it */
 	int words;	      /* index the words of passages */
 	/* The file of the language model that text is coded by where that is smaller, borrowed;
@@ -69,6 +68,9 @@ enum ds_status ds_archive_document(struct ds_archive_writer *w, const struct ds_
  * when the archive has words and no embeddings; else its bytes are taken alone. */
 enum ds_status ds_archive_chunk(struct ds_archive_writer *w, const struct ds_chunk_frame *c,
 				const float *vector, struct ds_err *err);
+/* The same with an embedding that is coded already, in the archive's bits; scale: IEEE half. */
+enum ds_status ds_archive_chunk_coded(struct ds_archive_writer *w, const struct ds_chunk_frame *c,
+				      const uint8_t *row, uint16_t scale, struct ds_err *err);
 /* Bytes that belong to no passage. */
 enum ds_status ds_archive_bytes(struct ds_archive_writer *w, const void *bytes, size_t n,
 				struct ds_err *err);
@@ -148,6 +150,7 @@ enum ds_status ds_archive_copy(struct ds_archive *a, uint64_t member, ds_write_f
 void ds_archive_totals(const struct ds_archive *a, struct ds_archive_totals *totals_ret);
 uint64_t ds_archive_model(const struct ds_archive *a); /* 0: no embeddings */
 uint32_t ds_archive_dims(const struct ds_archive *a);
+unsigned ds_archive_bits(struct ds_archive *a); /* of a dimension, in its last segment with any; 0 */
 
 /* Searching: segments, each with its passages [first, first + n), their embeddings and words. */
 struct ds_archive_segment {
@@ -166,10 +169,10 @@ enum ds_status ds_archive_passage(struct ds_archive *a, uint64_t passage,
 
 /* The embeddings of a segment, borrowed from the map; n is 0 when it has none. */
 struct ds_archive_vectors {
-	enum ds_vector_code code;
+	unsigned bits;
 	uint32_t n, dims;
 	const uint8_t *scale; /* [n] IEEE half precision, unaligned */
-	const uint8_t *rows;  /* [n][ds_vector_row_bytes()] */
+	const uint8_t *rows;  /* blocks of codes, search/codes.h */
 };
 enum ds_status ds_archive_vectors(struct ds_archive *a, uint32_t segment,
 				  struct ds_archive_vectors *v_ret, struct ds_err *err);

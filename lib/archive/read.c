@@ -6,7 +6,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "archive/vector.h"
+#include "search/codes.h"
 
 const struct ds_use *ds_use_find(const struct ds_archive *a, const struct ds_member_entry *m,
 				 uint64_t start)
@@ -155,18 +155,18 @@ enum ds_status ds_archive_vectors(struct ds_archive *a, uint32_t segment,
 	if (r.coder != DS_CODER_STORED || r.stored < 24)
 		return ds_fail_at(err, DS_EFORMAT, a->map.path, r.offset,
 				  "embeddings that are packed or have no head");
-	v_ret->code = p[0];
+	v_ret->bits = p[0];
 	v_ret->dims = ds_get_u32(p + 4);
 	v_ret->n = ds_get_u32(p + 16);
-	if (v_ret->code != DS_VECTOR_CODE_I8 && v_ret->code != DS_VECTOR_CODE_I4)
+	if (v_ret->bits < 1 || v_ret->bits > DS_CODE_BITS_MAX)
 		return ds_fail_at(err, DS_EUNSUPPORTED, a->map.path, r.offset,
-				  "embeddings of type %u, which this version does not know", p[0]);
+				  "embeddings of %u bits, which this version does not know", p[0]);
 	if (v_ret->dims != a->dims || ds_get_u64(p + 8) != a->model ||
 	    v_ret->n != a->segment[segment].row.passages)
 		return ds_fail_at(err, DS_EFORMAT, a->map.path, r.offset,
 				  "embeddings do not fit the archive's directory");
 	scale_bytes = ((uint64_t)v_ret->n * 2 + 7) & ~(uint64_t)7;
-	row_bytes = (uint64_t)v_ret->n * ds_vector_row_bytes(v_ret->code, v_ret->dims);
+	row_bytes = (uint64_t)v_ret->n * ds_code_row_bytes(v_ret->bits, v_ret->dims);
 	if (r.stored != 24 + scale_bytes + row_bytes)
 		return ds_fail_at(err, DS_EFORMAT, a->map.path, r.offset,
 				  "embeddings of %u bytes where %llu were expected", r.stored,
@@ -174,6 +174,17 @@ enum ds_status ds_archive_vectors(struct ds_archive *a, uint32_t segment,
 	v_ret->scale = p + 24;
 	v_ret->rows = v_ret->scale + scale_bytes;
 	return DS_OK;
+}
+
+unsigned ds_archive_bits(struct ds_archive *a)
+{
+	struct ds_archive_vectors v = {0};
+	struct ds_err unused;
+
+	for (size_t s = a->n_segments; s-- > 0 && !v.n;)
+		if (ds_archive_vectors(a, (uint32_t)s, &v, &unused) != DS_OK)
+			v.n = 0;
+	return v.n ? v.bits : 0;
 }
 
 enum ds_status ds_archive_words(struct ds_archive *a, uint32_t segment, struct ds_buf *buf,

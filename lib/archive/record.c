@@ -7,7 +7,7 @@
 
 #include "archive/archive.h"
 
-#define VERSION 2
+#define VERSION 3
 #define TABLE_LEVEL 19
 
 static const uint8_t header_magic[8] = {0xD5, 'D', 'S', 'Z', '\r', '\n', 0x1A, '\n'};

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "archive/reader.h"
-#include "archive/vector.h"
+#include "search/codes.h"
 #include "base/cursor.h"
 
 struct removal {
@@ -19,6 +19,7 @@ struct removal {
 	uint8_t *opened;      /* [segments] by ends of chains */
 	uint32_t *dictionary; /* [dictionaries] number in the new archive, 0: not there yet */
 	struct ds_buf text;
+	uint8_t *row;  /* a coded embedding */
 	float *vector; /* [dims] */
 	struct ds_err *err;
 };
@@ -102,20 +103,25 @@ static void open_segments(const struct removal *r)
 				r->opened[chain_end(r, s)] = 1;
 }
 
-/* The embedding of a passage of this segment into r->vector; *found_ret 0 when there is none. */
-static enum ds_status get_vector(struct removal *r, size_t s, uint64_t passage, int *found_ret)
+/* Give a passage of this segment to the writer with its embedding, which stays as it is unless the
+ * new archive is of other bits. */
+static enum ds_status put_chunk(struct removal *r, size_t s, uint64_t passage,
+				const struct ds_chunk_frame *c)
 {
 	struct ds_archive_vectors v;
-	size_t row;
+	uint16_t scale;
+	size_t i;
 
 	DS_TRY(ds_archive_vectors(r->a, (uint32_t)s, &v, r->err));
-	*found_ret = v.n > 0;
 	if (!v.n)
-		return DS_OK;
-	row = passage - r->a->segment[s].first_passage;
-	ds_vector_decode(v.code, v.rows + row * ds_vector_row_bytes(v.code, v.dims),
-			 ds_get_u16(v.scale + 2 * row), v.dims, r->vector);
-	return DS_OK;
+		return ds_archive_chunk(r->w, c, NULL, r->err);
+	i = passage - r->a->segment[s].first_passage;
+	scale = ds_get_u16(v.scale + 2 * i);
+	ds_code_row(v.rows, v.n, ds_code_row_bytes(v.bits, v.dims), i, r->row);
+	if (v.bits == r->w->options.bits)
+		return ds_archive_chunk_coded(r->w, c, r->row, scale, r->err);
+	ds_code_decode(v.bits, r->row, scale, v.dims, r->vector);
+	return ds_archive_chunk(r->w, c, r->vector, r->err);
 }
 
 /* Bytes [start, end) of a member into r->text. */
@@ -142,7 +148,6 @@ static enum ds_status put_passages(struct removal *r, size_t s, const struct ds_
 				   uint64_t *size_io)
 {
 	struct ds_archive_passage p;
-	int found;
 
 	for (uint32_t i = 0; i < e->passages; i++) {
 		struct ds_chunk_frame c = {.index = i};
@@ -150,12 +155,11 @@ static enum ds_status put_passages(struct removal *r, size_t s, const struct ds_
 		DS_TRY(ds_archive_passage(r->a, e->first_passage + i, &p, r->err));
 		if (p.start > *size_io)
 			DS_TRY(put_bytes(r, e->member, *size_io, p.start));
-		DS_TRY(get_vector(r, s, e->first_passage + i, &found));
 		DS_TRY(get_text(r, e->member, p.start, p.end));
 		c.start = p.start;
 		c.end = p.end;
 		c.text = r->text.data ? r->text.data : (const uint8_t *)"";
-		DS_TRY(ds_archive_chunk(r->w, &c, found ? r->vector : NULL, r->err));
+		DS_TRY(put_chunk(r, s, e->first_passage + i, &c));
 		*size_io = p.end;
 	}
 	return DS_OK;
@@ -278,7 +282,8 @@ static enum ds_status rewrite(struct removal *r)
 	r->opened = ds_alloc_zero(a->n_segments, 1);
 	r->dictionary = ds_alloc_zero(a->n_dictionaries, sizeof *r->dictionary);
 	r->vector = ds_alloc(a->dims, sizeof *r->vector);
-	if (!r->together || !r->opened || !r->dictionary || !r->vector)
+	r->row = ds_alloc(ds_code_row_bytes(DS_CODE_BITS_MAX, a->dims), 1);
+	if (!r->together || !r->opened || !r->dictionary || !r->vector || !r->row)
 		return ds_fail_nomem(r->err, a->n_segments * sizeof *r->together);
 	join_segments(r);
 	open_segments(r);
@@ -302,12 +307,14 @@ enum ds_status ds_archive_remove(struct ds_archive *a, const char *path, const u
 	o.model = a->model;
 	o.dims = a->dims;
 	o.words = a->totals.word_bytes > 0;
+	o.bits = o.bits ? o.bits : ds_archive_bits(a);
 	DS_TRY(ds_archive_create(&r.w, path, &o, err));
 	st = rewrite(&r);
 	free(r.together);
 	free(r.opened);
 	free(r.dictionary);
 	free(r.vector);
+	free(r.row);
 	ds_buf_fini(&r.text);
 	if (st == DS_OK)
 		return ds_archive_commit(r.w, totals_ret, err);

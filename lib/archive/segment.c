@@ -133,20 +133,26 @@ static enum ds_status put_passages(const struct ds_archive_writer *w, struct ds_
 	return DS_OK;
 }
 
+/* The rows, collected one after the other, become blocks. */
 static enum ds_status put_vectors(const struct ds_archive_writer *w, struct ds_buf *table,
 				  struct ds_err *err)
 {
 	static const uint8_t zeros[8];
 	uint8_t head[24] = {0};
 
-	head[0] = (uint8_t)w->options.code;
+	head[0] = (uint8_t)w->options.bits;
 	ds_put_u32(head + 4, w->options.dims);
 	ds_put_u64(head + 8, w->options.model);
 	ds_put_u32(head + 16, (uint32_t)w->n_passages);
 	DS_TRY(ds_buf_append(table, head, sizeof head, err));
 	DS_TRY(ds_buf_append(table, w->scales.data, w->scales.len, err));
 	DS_TRY(ds_buf_append(table, zeros, -w->scales.len & 7, err));
-	return ds_buf_append(table, w->rows.data, w->rows.len, err);
+	DS_TRY(ds_buf_reserve(table, w->rows.len, err));
+	ds_code_blocks(w->rows.data, w->n_passages,
+		       ds_code_row_bytes(w->options.bits, w->options.dims),
+		       table->data + table->len);
+	table->len += w->rows.len;
+	return DS_OK;
 }
 
 /* One more record of the segment: stored says whether it is searched in place. */

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "archive/reader.h"
-#include "archive/vector.h"
 
 static enum ds_status check_options(const struct ds_archive_options *o, struct ds_err *err)
 {
@@ -43,8 +42,8 @@ static enum ds_status writer_new(struct ds_archive_writer **w_ret,
 	if (!w)
 		return ds_fail_nomem(err, sizeof *w);
 	w->options = *options;
-	if (!w->options.code)
-		w->options.code = DS_VECTOR_CODE_I4;
+	if (!w->options.bits)
+		w->options.bits = DS_ARCHIVE_BITS_DEFAULT;
 	w->names_size = 1024;
 	w->names_seen = ds_alloc_zero(w->names_size, sizeof *w->names_seen);
 	if (!w->options.segment_bytes)
@@ -218,12 +217,14 @@ static enum ds_status adopt(struct ds_archive_writer *w, struct ds_archive *a, s
 enum ds_status ds_archive_append(struct ds_archive_writer **w_ret, const char *path,
 				 const struct ds_archive_options *options, struct ds_err *err)
 {
+	struct ds_archive_options o = *options;
 	struct ds_archive_writer *w;
 	struct ds_archive *a;
 	enum ds_status st;
 
 	DS_TRY(ds_archive_open(&a, path, err));
-	st = writer_new(&w, options, err);
+	o.bits = o.bits ? o.bits : ds_archive_bits(a);
+	st = writer_new(&w, &o, err);
 	if (st == DS_OK) {
 		st = open_output(w, path, err);
 		if (st == DS_OK)
@@ -353,53 +354,83 @@ static enum ds_status check_overlap(const struct ds_archive_writer *w,
 	return DS_OK;
 }
 
-static enum ds_status add_vector(struct ds_archive_writer *w, const float *vector,
-				 struct ds_err *err)
-{
-	size_t row = ds_vector_row_bytes(w->options.code, w->options.dims);
+/* An embedding as it is given: as numbers, or coded. */
+struct embedding {
+	const float *vector;
+	const uint8_t *row;
 	uint16_t scale;
+};
 
-	DS_TRY(ds_buf_reserve(&w->rows, row, err));
-	scale = ds_vector_encode(w->options.code, vector, w->options.dims,
-				 w->rows.data + w->rows.len);
-	w->rows.len += row;
+static enum ds_status add_embedding(struct ds_archive_writer *w, const struct embedding *e,
+				    struct ds_err *err)
+{
+	const uint32_t dims = w->options.dims;
+	size_t n = ds_code_row_bytes(w->options.bits, dims);
+	uint16_t scale = e->scale;
+
+	DS_TRY(ds_buf_reserve(&w->rows, n, err));
+	if (e->vector) {
+		DS_TRY(ds_grow(&w->rotated, &w->cap_rotated, dims, sizeof *w->rotated, err));
+		memcpy(w->rotated, e->vector, dims * sizeof *w->rotated);
+		scale = ds_code_encode(w->options.bits, w->rotated, dims,
+				       w->rows.data + w->rows.len);
+	} else {
+		memcpy(w->rows.data + w->rows.len, e->row, n);
+	}
+	w->rows.len += n;
 	return ds_buf_append(&w->scales, &scale, sizeof scale, err);
 }
 
 /* Keep the chunk's span, embedding and words. */
 static enum ds_status add_passage(struct ds_archive_writer *w, const struct ds_chunk_frame *c,
-				  const float *vector, struct ds_err *err)
+				  const struct embedding *e, struct ds_err *err)
 {
 	DS_TRY(ds_grow(&w->passage, &w->cap_passages, w->n_passages + 1, sizeof *w->passage, err));
 	w->passage[w->n_passages++] = w->last;
 	current(w)->passages++;
 	w->totals.passages++;
-	if (vector)
-		DS_TRY(add_vector(w, vector, err));
+	if (e)
+		DS_TRY(add_embedding(w, e, err));
 	if (w->options.words)
 		DS_TRY(ds_words_add(&w->words, c->text, c->end - c->start, err));
 	return DS_OK;
 }
 
-enum ds_status ds_archive_chunk(struct ds_archive_writer *w, const struct ds_chunk_frame *c,
-				const float *vector, struct ds_err *err)
+static enum ds_status add_chunk(struct ds_archive_writer *w, const struct ds_chunk_frame *c,
+				const struct embedding *e, struct ds_err *err)
 {
 	const struct ds_archive_options *o = &w->options;
 
 	if (!w->in_document)
 		return ds_fail(err, DS_EINVAL, "a chunk outside a document");
-	if (vector && !o->model)
+	if (e && !o->model)
 		return ds_fail(err, DS_EINVAL, "an embedding in an archive without any");
 	DS_TRY(check_overlap(w, c, err));
 	DS_TRY(ds_archive_bytes(w, c->text + (w->size - c->start), c->end - w->size, err));
 	w->last = (struct ds_span){c->start, c->end};
 	w->overlap.len = 0;
 	DS_TRY(ds_buf_append(&w->overlap, c->text, c->end - c->start, err));
-	if (vector || (o->words && !o->model))
-		DS_TRY(add_passage(w, c, vector, err));
+	if (e || (o->words && !o->model))
+		DS_TRY(add_passage(w, c, e, err));
 	if (w->n_passages >= DS_SEGMENT_PASSAGES_MAX || w->rows.len >= DS_SEGMENT_INDEX_BYTES_MAX)
 		DS_TRY(next_segment(w, err));
 	return DS_OK;
+}
+
+enum ds_status ds_archive_chunk(struct ds_archive_writer *w, const struct ds_chunk_frame *c,
+				const float *vector, struct ds_err *err)
+{
+	struct embedding e = {.vector = vector};
+
+	return add_chunk(w, c, vector ? &e : NULL, err);
+}
+
+enum ds_status ds_archive_chunk_coded(struct ds_archive_writer *w, const struct ds_chunk_frame *c,
+				      const uint8_t *row, uint16_t scale, struct ds_err *err)
+{
+	struct embedding e = {.row = row, .scale = scale};
+
+	return add_chunk(w, c, &e, err);
 }
 
 enum ds_status ds_archive_document_end(struct ds_archive_writer *w, const struct ds_document_end *d,
@@ -480,6 +511,7 @@ void ds_archive_abort(struct ds_archive_writer *w)
 	ds_buf_fini(&w->rows);
 	ds_buf_fini(&w->scales);
 	ds_words_builder_fini(&w->words);
+	free(w->rotated);
 	ds_buf_fini(&w->overlap);
 	free(w->extent);
 	free(w->passage);

@@ -15,6 +15,7 @@
 #include "archive/layout.h"
 #include "archive/lm_blocks.h"
 #include "archive/record.h"
+#include "search/codes.h"
 #include "search/words.h"
 
 #define DS_SEGMENT_INDEX_BYTES_MAX ((size_t)16 << 20)
@@ -58,6 +59,8 @@ struct ds_archive_writer {
 	/* the segment being filled */
 	struct ds_buf text, names, rows, scales;
 	struct ds_words_builder words;
+	float *rotated; /* an embedding while it is coded */
+	size_t cap_rotated;
 	struct ds_extent *extent;
 	struct ds_span *passage;
 	size_t n_extents, cap_extents, n_passages, cap_passages;

@@ -8,9 +8,9 @@
 #include "find/collection.h"
 #include "frame/frame.h"
 
-/* Passages by each criterion that are read and embedded again: the true ten best are among the best
- * forty by int4 vectors, so this leaves room. */
-#define CANDIDATES_MIN 100
+/* Passages by each criterion that are read and embedded again, by bits of a stored dimension: they
+ * have 99 of 100 of the true ten best (scripts/bench-index). */
+static const size_t candidates_min[DS_CODE_BITS_MAX + 1] = {100, 200, 100, 50, 50};
 
 enum ds_status ds_find_new(struct ds_find **f_ret, const struct ds_find_options *options,
 			   struct ds_err *err)
@@ -126,8 +126,8 @@ static enum ds_status list_segments(struct ds_find *f, struct ds_vectors *vector
 		rows[i].words = s->index.len ? &s->words : NULL;
 	}
 	*memory = (struct ds_search_segment){.n_passages = (uint32_t)f->n_passage};
-	*vectors = (struct ds_vectors){.type = DS_VECTORS_F32, .dims = f->dims,
-				       .n = (uint32_t)f->n_passage, .rows = f->vector};
+	*vectors = (struct ds_vectors){.dims = f->dims, .n = (uint32_t)f->n_passage,
+				       .rows = f->vector};
 	if (f->options.mode != DS_SEARCH_WORDS && f->n_passage)
 		memory->vectors = vectors;
 	if (f->options.mode == DS_SEARCH_MEANING)
@@ -297,7 +297,7 @@ static enum ds_status search(struct ds_find *f, const char *text, const float *v
 	struct ds_search_query query = {.mode = f->options.mode, .kern = f->kern, .vector = vector,
 					.text = text, .text_len = strlen(text)};
 	struct ds_search_segment *rows = ds_alloc(f->n_segment + 1, sizeof *rows);
-	size_t want = 2 * k > CANDIDATES_MIN ? 2 * k : CANDIDATES_MIN;
+	size_t want = 2 * k;
 	struct ds_vectors vectors;
 	struct ds_words words;
 	enum ds_status st;
@@ -305,6 +305,11 @@ static enum ds_status search(struct ds_find *f, const char *text, const float *v
 	if (!rows)
 		return ds_fail_nomem(err, (f->n_segment + 1) * sizeof *rows);
 	st = list_segments(f, &vectors, &words, rows, err);
+	for (size_t i = 0; i <= f->n_segment && st == DS_OK; i++) {
+		size_t least = candidates_min[rows[i].vectors ? rows[i].vectors->bits : 0];
+
+		want = want < least ? least : want;
+	}
 	if (st == DS_OK) {
 		struct ds_search_collection all = {rows, f->n_segment + 1};
 

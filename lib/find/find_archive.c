@@ -19,7 +19,7 @@ static enum ds_status add_segment(struct ds_find *f, uint32_t number, struct ds_
 	DS_TRY(ds_archive_vectors(a, number, &v, err));
 	if (v.n)
 		s->vectors = (struct ds_vectors){
-			.type = v.code == DS_VECTOR_CODE_I4 ? DS_VECTORS_I4 : DS_VECTORS_I8,
+			.bits = v.bits,
 			.dims = v.dims,
 			.n = v.n,
 			.scale = v.scale,

@@ -74,6 +74,7 @@ struct ds_attn_columns {
 };
 
 struct ds_attn8_kern;
+struct ds_scan;
 struct ds_matrix;
 struct ds_act;
 /*
@@ -88,6 +89,7 @@ struct ds_kern {
 	const struct ds_linear_kern *linear; /* rows of linear.h; see linear_kern.h */
 	ds_matvec_fn *const *matvec;	     /* by weight type; NULL for unknown types */
 	const struct ds_attn8_kern *attn8;   /* attn8.h */
+	void (*scan)(const struct ds_scan *s, const uint8_t *block, int32_t *out); /* scan.h */
 	void (*gemm)(const struct ds_gemm *g);
 	/* y = (x - mean) / sqrt(variance + eps) * gain + bias, over n values; y may be x */
 	void (*layernorm)(const float *x, const float *gain_bias, float *y, size_t n, float eps);

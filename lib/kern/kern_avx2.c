@@ -6,7 +6,7 @@
 #include "kern/rows.inc"
 
 const struct ds_kern ds_kern_avx2 =
-	KERN_TABLE("avx2", &ds_linear_avx2, ds_matvec_avx2, &ds_attn8_avx2);
+	KERN_TABLE("avx2", &ds_linear_avx2, ds_matvec_avx2, &ds_attn8_avx2, ds_scan_avx2);
 #else
 typedef int ds_kern_avx2_unused;
 #endif

@@ -6,7 +6,7 @@
 #include "kern/rows.inc"
 
 const struct ds_kern ds_kern_avx512 =
-	KERN_TABLE("avx512", &ds_linear_avx512, ds_matvec_avx512, &ds_attn8_avx512);
+	KERN_TABLE("avx512", &ds_linear_avx512, ds_matvec_avx512, &ds_attn8_avx512, ds_scan_avx2);
 #else
 typedef int ds_kern_avx512_unused;
 #endif

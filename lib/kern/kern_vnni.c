@@ -6,7 +6,7 @@
 #include "kern/rows.inc"
 
 const struct ds_kern ds_kern_vnni =
-	KERN_TABLE("vnni", &ds_linear_vnni, ds_matvec_vnni, &ds_attn8_vnni);
+	KERN_TABLE("vnni", &ds_linear_vnni, ds_matvec_vnni, &ds_attn8_vnni, ds_scan_avx2);
 #else
 typedef int ds_kern_vnni_unused;
 #endif

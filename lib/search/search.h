@@ -14,19 +14,17 @@
 
 #include "base/err.h"
 #include "kern/kern.h"
+#include "search/codes.h"
 #include "search/words.h"
 
-enum ds_vectors_type { DS_VECTORS_F32, DS_VECTORS_I8, DS_VECTORS_I4 };
-
-/* Vectors of n passages, borrowed. I4: (dims + 1) / 2 bytes a row, even dimension in the low half,
- * stored as value + 8. */
+/* Vectors of n passages, borrowed. */
 struct ds_vectors {
-	enum ds_vectors_type type;
+	unsigned bits; /* of a dimension, codes.h; 0: f32 */
 	uint32_t dims, n;
-	const uint8_t *scale; /* [n] IEEE binary16; I8 and I4 only */
-	const void *rows;     /* [n][dims] */
+	const uint8_t *scale; /* [n] IEEE binary16, of codes */
+	const void *rows;     /* f32 [n][dims], or codes in blocks */
 };
-/* Cosines with query [dims], normalised: exact for F32; for I8 and I4 the query is int8 too. */
+/* Cosines with query [dims], normalised: exact for f32; for codes the query is integers too. */
 enum ds_status ds_vectors_score(const struct ds_vectors *v, const struct ds_kern *kern,
 				const float *query, float *score, struct ds_err *err);
 

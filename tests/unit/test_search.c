@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/half.h"
 #include "search/search.h"
 
 static uint64_t seed = 88172645463325252u;
@@ -172,53 +171,130 @@ START_TEST(test_bm25_is_exact_in_any_segments)
 }
 END_TEST
 
-#define DIMS 33 /* odd: the last int4 stands alone */
+#define ROWS 77	/* the last block is not full */
+#define DIMS 99 /* no multiple of 8, and two windows of the rotation */
+
+static void random_unit(float *x, uint32_t dims)
+{
+	double squares = 0;
+
+	for (uint32_t d = 0; d < dims; d++) {
+		x[d] = (float)draw(2001) - 1000;
+		squares += (double)x[d] * x[d];
+	}
+	for (uint32_t d = 0; d < dims; d++)
+		x[d] /= (float)sqrt(squares);
+}
+
+static double product(const float *a, const float *b, uint32_t dims)
+{
+	double sum = 0;
+
+	for (uint32_t d = 0; d < dims; d++)
+		sum += (double)a[d] * b[d];
+	return sum;
+}
+
+START_TEST(test_rotation_and_back)
+{
+	static const uint32_t dims[] = {1, 2, 3, 64, 99, 240, 384};
+	float a[384], b[384], back[384];
+
+	random_unit(a, dims[_i]);
+	random_unit(b, dims[_i]);
+	memcpy(back, a, sizeof back);
+	ds_code_rotate(back, dims[_i]);
+	ds_code_rotate_back(back, dims[_i]);
+	for (uint32_t d = 0; d < dims[_i]; d++)
+		ck_assert_float_eq_tol(back[d], a[d], 1e-6f);
+	ds_code_rotate(back, dims[_i]);
+	memcpy(a, back, sizeof a);
+	memcpy(back, b, sizeof back);
+	ds_code_rotate(back, dims[_i]);
+	ds_code_rotate_back(a, dims[_i]);
+	ck_assert_double_eq_tol(product(back, back, dims[_i]), 1, 1e-5);
+}
+END_TEST
+
+/* One component alone becomes many of one size: outliers are no trouble. */
+START_TEST(test_rotation_spreads)
+{
+	for (uint32_t i = 0; i < 256; i++) {
+		float x[256] = {0};
+
+		x[i] = 1;
+		ds_code_rotate(x, 256);
+		for (uint32_t d = 0; d < 256; d++)
+			ck_assert_float_le(fabsf(x[d]), 0.4f);
+	}
+}
+END_TEST
+
+/* The bytes of one vector are those of the format for good. */
+START_TEST(test_code_is_as_specified)
+{
+	static const uint8_t want[4][8] = {
+		{0xD8, 0x03},
+		{0x68, 0x01, 0xD8, 0x03},
+		{0xB1, 0x01, 0x6E, 0x00, 0xD8, 0x03},
+		{0xE8, 0x03, 0x78, 0x01, 0x27, 0x00, 0xD8, 0x03},
+	};
+	static const uint16_t scale[4] = {0x3D74, 0x3844, 0x35DC, 0x32FB};
+
+	for (unsigned bits = 1; bits <= 4; bits++) {
+		float x[10] = {0.5f, -0.25f, 0.125f, 1, -1, 0, 2, 3, -0.75f, 0.0625f};
+		uint8_t row[8] = {0};
+
+		ck_assert_uint_eq(ds_code_encode(bits, x, 10, row), scale[bits - 1]);
+		ck_assert_mem_eq(row, want[bits - 1], 2 * (size_t)bits);
+	}
+}
+END_TEST
 
 START_TEST(test_vectors)
 {
-	static const double tolerance[] = {1e-6, 0.02, 0.2};
-	static float rows[50][DIMS], query[DIMS], score[50];
-	static int8_t i8[50][DIMS];
-	static uint8_t i4[50][(DIMS + 1) / 2], scale[50][2];
+	static const double tolerance[] = {1e-6, 0.35, 0.15, 0.1, 0.05};
+	static float rows[ROWS][DIMS], query[DIMS], score[ROWS], first[ROWS];
+	static uint8_t code[ROWS][4 * DIMS], block[ROWS * 4 * DIMS], scale[ROWS][2];
+	const unsigned bits = (unsigned)_i;
+	const size_t row_bytes = ds_code_row_bytes(bits, DIMS);
 	const struct ds_kern *const *tables;
-	const void *data[] = {rows, i8, i4};
-	struct ds_vectors v = {.type = (enum ds_vectors_type)_i, .dims = DIMS, .n = 50,
-			       .scale = &scale[0][0], .rows = data[_i]};
+	struct ds_vectors v = {.bits = bits, .dims = DIMS, .n = ROWS, .scale = &scale[0][0],
+			       .rows = bits ? (void *)block : (void *)rows};
 	struct ds_err err;
 
-	for (int i = 0; i < 50; i++) {
-		float norm = 0, most = 0, unit;
+	for (size_t i = 0; i < ROWS; i++) {
+		float spoilt[DIMS];
+		uint8_t row[4 * DIMS];
 		uint16_t half;
 
-		for (int d = 0; d < DIMS; d++) {
-			rows[i][d] = (float)draw(2001) - 1000;
-			norm += rows[i][d] * rows[i][d];
-		}
-		for (int d = 0; d < DIMS; d++) {
-			rows[i][d] /= sqrtf(norm);
-			most = fmaxf(most, fabsf(rows[i][d]));
-		}
-		half = ds_f32_to_f16(most / (_i == 2 ? 7 : 127));
+		random_unit(rows[i], DIMS);
+		if (!bits)
+			continue;
+		memcpy(spoilt, rows[i], sizeof spoilt);
+		half = ds_code_encode(bits, spoilt, DIMS, row);
 		memcpy(scale[i], &half, 2);
-		unit = ds_f16_to_f32(half);
-		for (int d = 0; d < DIMS; d++) {
-			int q = (int)lrintf(rows[i][d] / unit);
+		memcpy((uint8_t *)code + i * row_bytes, row, row_bytes);
+		ds_code_decode(bits, row, half, DIMS, spoilt);
+		ck_assert_double_eq_tol(product(spoilt, rows[i], DIMS), 1, 0.01);
+	}
+	ds_code_blocks((uint8_t *)code, ROWS, row_bytes, block);
+	for (size_t i = 0; i < ROWS; i++) {
+		uint8_t row[4 * DIMS];
 
-			i8[i][d] = (int8_t)(q > 127 ? 127 : q < -127 ? -127 : q);
-			if (_i == 2)
-				i4[i][d / 2] |= (uint8_t)((q + 8) << (d % 2 * 4));
-		}
+		ds_code_row(block, ROWS, row_bytes, i, row);
+		ck_assert(memcmp(row, (uint8_t *)code + i * row_bytes, row_bytes) == 0);
 	}
 	memcpy(query, rows[7], sizeof query);
 	for (size_t t = 0; t < ds_kern_all(&tables); t++) {
 		ck_assert_int_eq(ds_vectors_score(&v, tables[t], query, score, &err), DS_OK);
-		for (int i = 0; i < 50; i++) {
-			double exact = 0;
-
-			for (int d = 0; d < DIMS; d++)
-				exact += (double)rows[i][d] * query[d];
-			ck_assert_double_eq_tol(score[i], exact, tolerance[_i]);
-		}
+		for (size_t i = 0; i < ROWS; i++)
+			ck_assert_double_eq_tol(score[i], product(rows[i], query, DIMS),
+						tolerance[bits]);
+		if (t == 0)
+			memcpy(first, score, sizeof first);
+		else if (bits)
+			ck_assert_mem_eq(first, score, sizeof first);
 	}
 }
 END_TEST
@@ -228,7 +304,7 @@ START_TEST(test_both_prefers_what_is_best_by_both)
 	static const float rows[4][2] = {{1, 0}, {0.8f, 0.6f}, {0, 1}, {0.6f, 0.8f}};
 	static const char *const texts[] = {"pear", "apple pie", "apple", "plum"};
 	static const float query[] = {1, 0};
-	struct ds_vectors vectors = {DS_VECTORS_F32, 2, 4, NULL, rows};
+	struct ds_vectors vectors = {0, 2, 4, NULL, rows};
 	struct ds_words_builder b = {0};
 	struct ds_buf buf = {0};
 	struct ds_words words;
@@ -300,7 +376,10 @@ int main(void)
 	tcase_add_loop_test(tc, test_terms, 0, sizeof same_terms / sizeof *same_terms);
 	tcase_add_test(tc, test_dense_scripts_give_pairs);
 	tcase_add_loop_test(tc, test_bm25_is_exact_in_any_segments, 0, 4);
-	tcase_add_loop_test(tc, test_vectors, 0, 3);
+	tcase_add_loop_test(tc, test_rotation_and_back, 0, 7);
+	tcase_add_test(tc, test_rotation_spreads);
+	tcase_add_test(tc, test_code_is_as_specified);
+	tcase_add_loop_test(tc, test_vectors, 0, 5);
 	tcase_add_test(tc, test_both_prefers_what_is_best_by_both);
 	tcase_add_test(tc, test_allocation_failures);
 	suite_add_tcase(suite, tc);
