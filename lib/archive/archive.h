@@ -150,7 +150,7 @@ enum ds_status ds_archive_copy(struct ds_archive *a, uint64_t member, ds_write_f
 void ds_archive_totals(const struct ds_archive *a, struct ds_archive_totals *totals_ret);
 uint64_t ds_archive_model(const struct ds_archive *a); /* 0: no embeddings */
 uint32_t ds_archive_dims(const struct ds_archive *a);
-unsigned ds_archive_bits(struct ds_archive *a); /* of a dimension, in its last segment with any; 0 */
+unsigned ds_archive_bits(struct ds_archive *a); /* of a dimension; 0: no embeddings */
 
 /* Searching: segments, each with its passages [first, first + n), their embeddings and words. */
 struct ds_archive_segment {

@@ -6,6 +6,9 @@
 
 #include "archive/blocks.h"
 
+/* Text that shares its words in the index; of a language model, which unpacks slowly, a passage. */
+#define GROUP_BYTES ((size_t)48 << 10)
+
 /* Lengths of the pieces as they are stored, then their numbers. */
 static enum ds_status put_pieces(const struct ds_layout *l, struct ds_buf *table,
 				 struct ds_err *err)
@@ -189,7 +192,7 @@ static enum ds_status write_index(struct ds_archive_writer *w, struct ds_segment
 	if (w->options.words) {
 		before = w->out.written;
 		table->len = 0;
-		DS_TRY(ds_words_write(&w->words, table, err));
+		DS_TRY(ds_words_write(&w->words, w->options.lm ? 0 : GROUP_BYTES, table, err));
 		DS_TRY(add_record(w, row, DS_RECORD_WORDS, table, err));
 		w->totals.word_bytes += w->out.written - before;
 	}

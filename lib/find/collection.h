@@ -52,7 +52,7 @@ struct ds_find {
 	float *vector; /* [n_passage][dims] */
 	size_t cap_vector;
 	struct ds_words_builder builder;
-	struct ds_buf index; /* of their words, made by the first query */
+	int slow; /* an archive whose text takes long to unpack */
 	/* archives */
 	struct find_archive *archive; /* [n_archive] */
 	size_t n_archive, cap_archive;
@@ -67,6 +67,15 @@ enum ds_status ds_find_add_frames(struct ds_find *f, struct ds_in *in, struct ds
 /* Every segment of an archive. */
 enum ds_status ds_find_add_archive(struct ds_find *f, const char *path, struct ds_in *in,
 				   struct ds_err *err);
+
+/* The document and span of the passage of a hit. */
+enum ds_status ds_find_locate(struct ds_find *f, const struct ds_search_hit *h,
+			      uint64_t *member_ret, uint64_t *start_ret, uint64_t *end_ret,
+			      struct ds_err *err);
+/* The passages for a query, best first, of which the best k are wanted; vector: its embedding, not
+ * needed by words only. */
+enum ds_status ds_find_search(struct ds_find *f, const char *text, const float *vector, size_t k,
+			      struct ds_search_hits *found, struct ds_err *err);
 
 /* The bytes [start, end) of the document that a hit lies in, appended to buf. */
 enum ds_status ds_find_read(struct ds_find *f, const struct ds_search_hit *h, uint64_t start,

@@ -8,10 +8,6 @@
 #include "find/collection.h"
 #include "frame/frame.h"
 
-/* Passages by each criterion that are read and embedded again, by bits of a stored dimension: they
- * have 99 of 100 of the true ten best (scripts/bench-index). */
-static const size_t candidates_min[DS_CODE_BITS_MAX + 1] = {100, 200, 100, 50, 50};
-
 enum ds_status ds_find_new(struct ds_find **f_ret, const struct ds_find_options *options,
 			   struct ds_err *err)
 {
@@ -55,7 +51,6 @@ void ds_find_free(struct ds_find *f)
 		document_fini(&f->document[i]);
 	archive_drop(f, 0, 0);
 	ds_words_builder_fini(&f->builder);
-	ds_buf_fini(&f->index);
 	ds_chunker_free(f->chunker);
 	ds_embedder_free(f->embedder);
 	free(f->document);
@@ -111,38 +106,6 @@ void ds_find_stats(const struct ds_find *f, struct ds_find_stats *stats_ret)
 	*stats_ret = f->stats;
 }
 
-/* The segments of archives, then the passages in memory. */
-static enum ds_status list_segments(struct ds_find *f, struct ds_vectors *vectors,
-				    struct ds_words *words, struct ds_search_segment *rows,
-				    struct ds_err *err)
-{
-	struct ds_search_segment *memory = &rows[f->n_segment];
-
-	for (size_t i = 0; i < f->n_segment; i++) {
-		struct find_segment *s = &f->segment[i];
-
-		rows[i] = s->row;
-		rows[i].vectors = s->vectors.n ? &s->vectors : NULL;
-		rows[i].words = s->index.len ? &s->words : NULL;
-	}
-	*memory = (struct ds_search_segment){.n_passages = (uint32_t)f->n_passage};
-	*vectors = (struct ds_vectors){.dims = f->dims, .n = (uint32_t)f->n_passage,
-				       .rows = f->vector};
-	if (f->options.mode != DS_SEARCH_WORDS && f->n_passage)
-		memory->vectors = vectors;
-	if (f->options.mode == DS_SEARCH_MEANING)
-		return DS_OK;
-	if (f->builder.n_passages) {
-		f->index.len = 0;
-		DS_TRY(ds_words_write(&f->builder, &f->index, err));
-	}
-	if (f->index.len) {
-		DS_TRY(ds_words_open(words, f->index.data, f->index.len, err));
-		memory->words = words;
-	}
-	return DS_OK;
-}
-
 static enum ds_status read_file(const char *path, uint64_t start, uint64_t end, struct ds_buf *buf,
 				struct ds_err *err)
 {
@@ -158,9 +121,9 @@ static enum ds_status read_file(const char *path, uint64_t start, uint64_t end, 
 	return st;
 }
 
-/* Where the passage of a hit lies. */
-static enum ds_status locate(struct ds_find *f, const struct ds_search_hit *h, uint64_t *member_ret,
-			     uint64_t *start_ret, uint64_t *end_ret, struct ds_err *err)
+enum ds_status ds_find_locate(struct ds_find *f, const struct ds_search_hit *h,
+			      uint64_t *member_ret, uint64_t *start_ret, uint64_t *end_ret,
+			      struct ds_err *err)
 {
 	struct ds_archive_passage p;
 
@@ -185,44 +148,13 @@ enum ds_status ds_find_read(struct ds_find *f, const struct ds_search_hit *h, ui
 {
 	uint64_t member, unused;
 
-	DS_TRY(locate(f, h, &member, &unused, &unused, err));
+	DS_TRY(ds_find_locate(f, h, &member, &unused, &unused, err));
 	if (h->segment < f->n_segment)
 		return ds_archive_read(f->archive[f->segment[h->segment].archive].archive, member,
 				       start, end, buf, err);
 	if (f->document[member].path)
 		return read_file(f->document[member].path, start, end, buf, err);
 	return ds_buf_append(buf, f->document[member].text.data + start, end - start, err);
-}
-
-/* Exact cosines for the candidates whose stored vectors are coarse. */
-static enum ds_status rerank(struct ds_find *f, struct ds_search_hits *hits, const float *query,
-			     struct ds_err *err)
-{
-	float *vector = ds_alloc(f->dims, sizeof *vector);
-	struct ds_buf text = {0};
-	enum ds_status st = vector ? DS_OK : ds_fail_nomem(err, f->dims * sizeof *vector);
-
-	for (size_t i = 0; i < hits->n && st == DS_OK; i++) {
-		struct ds_search_hit *h = &hits->hit[i];
-		uint64_t member, start, end;
-
-		if (h->segment == f->n_segment || !f->segment[h->segment].vectors.n)
-			continue;
-		text.len = 0;
-		st = locate(f, h, &member, &start, &end, err);
-		if (st == DS_OK)
-			st = ds_find_read(f, h, start, end, &text, err);
-		if (st == DS_OK) {
-			struct ds_part part = {text.data, text.len};
-
-			st = ds_embed(f->embedder, &part, 1, vector, err);
-		}
-		if (st == DS_OK)
-			h->meaning = f->kern->dot(vector, query, f->dims);
-	}
-	ds_buf_fini(&text);
-	free(vector);
-	return st;
 }
 
 static uint64_t count_lines(const uint8_t *p, size_t n)
@@ -270,7 +202,7 @@ static enum ds_status tell(struct ds_find *f, const struct ds_search_hit *h,
 {
 	uint64_t member;
 
-	DS_TRY(locate(f, h, &member, &out->start, &out->end, err));
+	DS_TRY(ds_find_locate(f, h, &member, &out->start, &out->end, err));
 	out->score = h->score;
 	out->meaning = h->meaning;
 	out->words = h->words;
@@ -291,38 +223,6 @@ static enum ds_status tell(struct ds_find *f, const struct ds_search_hit *h,
 	return tell_text(f, h, out, err);
 }
 
-static enum ds_status search(struct ds_find *f, const char *text, const float *vector, size_t k,
-			     struct ds_search_hits *found, struct ds_err *err)
-{
-	struct ds_search_query query = {.mode = f->options.mode, .kern = f->kern, .vector = vector,
-					.text = text, .text_len = strlen(text)};
-	struct ds_search_segment *rows = ds_alloc(f->n_segment + 1, sizeof *rows);
-	size_t want = 2 * k;
-	struct ds_vectors vectors;
-	struct ds_words words;
-	enum ds_status st;
-
-	if (!rows)
-		return ds_fail_nomem(err, (f->n_segment + 1) * sizeof *rows);
-	st = list_segments(f, &vectors, &words, rows, err);
-	for (size_t i = 0; i <= f->n_segment && st == DS_OK; i++) {
-		size_t least = candidates_min[rows[i].vectors ? rows[i].vectors->bits : 0];
-
-		want = want < least ? least : want;
-	}
-	if (st == DS_OK) {
-		struct ds_search_collection all = {rows, f->n_segment + 1};
-
-		st = ds_search(&all, &query, want, found, err);
-	}
-	free(rows);
-	if (st == DS_OK && f->options.mode != DS_SEARCH_WORDS) {
-		st = rerank(f, found, vector, err);
-		ds_search_rank(f->options.mode, found);
-	}
-	return st;
-}
-
 enum ds_status ds_find_query(struct ds_find *f, const char *text, size_t k,
 			     struct ds_find_hits *hits, struct ds_err *err)
 {
@@ -335,7 +235,7 @@ enum ds_status ds_find_query(struct ds_find *f, const char *text, size_t k,
 	if (st == DS_OK && f->options.mode != DS_SEARCH_WORDS)
 		st = ds_embed(f->embedder, &part, 1, vector, err);
 	if (st == DS_OK)
-		st = search(f, text, vector, k, &found, err);
+		st = ds_find_search(f, text, vector, k, &found, err);
 	if (st == DS_OK) {
 		hits->hit = ds_alloc_zero(k, sizeof *hits->hit);
 		if (!hits->hit)

@@ -1,4 +1,5 @@
 /* find_archive.c - archives as segments of a collection, searched as they are stored */
+#include "archive/code.h"
 #include "find/collection.h"
 
 #include <unistd.h>
@@ -39,6 +40,7 @@ static enum ds_status add_segment(struct ds_find *f, uint32_t number, struct ds_
 enum ds_status ds_find_add_archive(struct ds_find *f, const char *path, struct ds_in *in,
 				   struct ds_err *err)
 {
+	struct ds_archive_totals totals;
 	struct find_archive *row;
 
 	DS_TRY(ds_grow(&f->archive, &f->cap_archive, f->n_archive + 1, sizeof *f->archive, err));
@@ -60,6 +62,8 @@ enum ds_status ds_find_add_archive(struct ds_find *f, const char *path, struct d
 		ds_archive_segment(row->archive, i, &info);
 		f->stats.passages += info.passages;
 	}
+	ds_archive_totals(row->archive, &totals);
+	f->slow |= totals.coder_bytes[DS_CODER_LM] > 0;
 	f->stats.documents += ds_archive_members(row->archive);
 	return DS_OK;
 }

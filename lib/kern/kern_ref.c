@@ -3,5 +3,5 @@
 #include "kern/vec_ref.h"
 #include "kern/rows.inc"
 
-const struct ds_kern ds_kern_ref = 
+const struct ds_kern ds_kern_ref =
 	KERN_TABLE("ref", &ds_linear_ref, ds_matvec_ref, &ds_attn8_ref, ds_scan_ref);

@@ -71,6 +71,14 @@ static void offer(struct heap *h, const struct ds_search_hit *hit)
 	}
 }
 
+static void offer_as(struct heap *h, const struct ds_search_hit *hit, float score)
+{
+	struct ds_search_hit scored = *hit;
+
+	scored.score = score;
+	offer(h, &scored);
+}
+
 static enum ds_status scores_reserve(struct scores *s, size_t n, struct ds_err *err)
 {
 	size_t cap = s->cap;
@@ -93,13 +101,8 @@ static enum ds_status score_segment(const struct ds_search_segment *segment,
 	if (query->mode != DS_SEARCH_WORDS && segment->vectors)
 		DS_TRY(ds_vectors_score(segment->vectors, query->kern, query->vector, s->meaning,
 					err));
-	if (query->mode != DS_SEARCH_MEANING && segment->words) {
-		float share = words->best > 0 ? (float)(1 / words->best) : 0;
-
-		DS_TRY(ds_words_score(words, segment->words, s->words, err));
-		for (uint32_t i = 0; i < segment->n_passages; i++)
-			s->words[i] *= share;
-	}
+	if (query->mode != DS_SEARCH_MEANING && segment->words)
+		return ds_words_score(words, segment->words, s->words, err);
 	return DS_OK;
 }
 
@@ -122,12 +125,10 @@ static enum ds_status scan(const struct ds_search_collection *all,
 						    .meaning = s.meaning[p],
 						    .words = s.words[p]};
 
-			hit.score = hit.meaning;
 			if (query->mode != DS_SEARCH_WORDS && segment->vectors)
-				offer(&heaps[0], &hit);
-			hit.score = hit.words;
+				offer_as(&heaps[0], &hit, hit.meaning);
 			if (hit.words > 0)
-				offer(&heaps[1], &hit);
+				offer_as(&heaps[1], &hit, hit.words);
 		}
 	}
 	free(s.meaning);
@@ -151,6 +152,12 @@ static int compare_places(const void *a, const void *b)
 
 void ds_search_rank(enum ds_search_mode mode, struct ds_search_hits *hits)
 {
+	size_t n = 0;
+
+	for (size_t i = 0; i < hits->n; i++)
+		if (mode != DS_SEARCH_WORDS || hits->hit[i].words > 0)
+			hits->hit[n++] = hits->hit[i];
+	hits->n = n;
 	for (size_t i = 0; i < hits->n; i++) {
 		struct ds_search_hit *h = &hits->hit[i];
 
@@ -182,12 +189,10 @@ static void unite(struct ds_search_hits *hits, const struct heap heaps[2])
 	hits->n = n;
 }
 
-static enum ds_status prepare_words(const struct ds_search_collection *all,
-				    const struct ds_search_query *query,
-				    struct ds_words_query *words, struct ds_err *err)
+enum ds_status ds_search_words(const struct ds_search_collection *all,
+			       const struct ds_search_query *query, struct ds_words_query *words,
+			       struct ds_err *err)
 {
-	if (query->mode == DS_SEARCH_MEANING)
-		return DS_OK;
 	DS_TRY(ds_words_query_init(words, query->text, query->text_len, err));
 	for (size_t i = 0; i < all->n; i++)
 		if (all->segment[i].words)
@@ -196,32 +201,54 @@ static enum ds_status prepare_words(const struct ds_search_collection *all,
 	return DS_OK;
 }
 
-enum ds_status ds_search(const struct ds_search_collection *all,
-			 const struct ds_search_query *query, size_t want,
-			 struct ds_search_hits *hits, struct ds_err *err)
+/* Heaps by meaning and by words, and room for the union. */
+static enum ds_status heaps_init(struct heap heaps[2], struct ds_search_want want,
+				 struct ds_search_hits *hits, struct ds_err *err)
 {
-	struct ds_words_query words = {0};
-	struct heap heaps[2] = {{.cap = want}, {.cap = want}};
-	enum ds_status st = ds_grow(&hits->hit, &hits->cap, 2 * want, sizeof *hits->hit, err);
+	const size_t all = want.meaning + want.words;
+
+	heaps[0] = (struct heap){.hit = ds_alloc(all, sizeof *heaps[0].hit), .cap = want.meaning};
+	heaps[1] = (struct heap){.cap = want.words};
+	if (!heaps[0].hit)
+		return ds_fail_nomem(err, all * sizeof *heaps[0].hit);
+	heaps[1].hit = heaps[0].hit + want.meaning;
+	return ds_grow(&hits->hit, &hits->cap, all, sizeof *hits->hit, err);
+}
+
+enum ds_status ds_search(const struct ds_search_collection *all,
+			 const struct ds_search_query *query, const struct ds_words_query *words,
+			 struct ds_search_want want, struct ds_search_hits *hits,
+			 struct ds_err *err)
+{
+	struct heap heaps[2];
+	enum ds_status st = heaps_init(heaps, want, hits, err);
 
 	hits->n = 0;
-	if (st != DS_OK)
-		return st;
-	for (int h = 0; h < 2; h++)
-		heaps[h].hit = ds_alloc(want, sizeof *heaps[h].hit);
-	if (!heaps[0].hit || !heaps[1].hit)
-		st = ds_fail_nomem(err, want * sizeof *heaps[0].hit);
 	if (st == DS_OK)
-		st = prepare_words(all, query, &words, err);
+		st = scan(all, query, words, heaps, err);
 	if (st == DS_OK)
-		st = scan(all, query, &words, heaps, err);
-	if (st == DS_OK) {
 		unite(hits, heaps);
-		ds_search_rank(query->mode, hits);
-	}
-	ds_words_query_fini(&words);
 	free(heaps[0].hit);
-	free(heaps[1].hit);
+	return st;
+}
+
+enum ds_status ds_search_cut(enum ds_search_mode mode, struct ds_search_want want,
+			     struct ds_search_hits *hits, struct ds_err *err)
+{
+	struct heap heaps[2];
+	enum ds_status st = heaps_init(heaps, want, hits, err);
+
+	for (size_t i = 0; st == DS_OK && i < hits->n; i++) {
+		const struct ds_search_hit *hit = &hits->hit[i];
+
+		if (mode != DS_SEARCH_WORDS)
+			offer_as(&heaps[0], hit, hit->meaning);
+		if (hit->words > 0)
+			offer_as(&heaps[1], hit, hit->words);
+	}
+	if (st == DS_OK)
+		unite(hits, heaps);
+	free(heaps[0].hit);
 	return st;
 }
 

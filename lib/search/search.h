@@ -56,18 +56,32 @@ struct ds_search_query {
 	size_t text_len;
 };
 
-/*
- * The union of the best `want` passages by each criterion of the mode into hits (replaced), best
- * score first; equal scores in order of passages.
- */
+/* The passages found; hits of indexes and codes are to be scored again by their texts. */
 struct ds_search_hits {
 	struct ds_search_hit *hit; /* [n] */
 	size_t n, cap;
 };
+/* How many by each criterion. */
+struct ds_search_want {
+	size_t meaning, words;
+};
+/*
+ * The union of the best passages by each criterion of the mode into hits (replaced), in order of
+ * passages.  words: of this query, from ds_search_words(); NULL by meaning only.
+ */
 enum ds_status ds_search(const struct ds_search_collection *all,
-			 const struct ds_search_query *query, size_t want,
-			 struct ds_search_hits *hits, struct ds_err *err);
-/* Set every score from meaning and words, and sort. */
+			 const struct ds_search_query *query, const struct ds_words_query *words,
+			 struct ds_search_want want, struct ds_search_hits *hits,
+			 struct ds_err *err);
+/* What the collection has of the words of a query; ds_words_query_fini() when it is done. */
+enum ds_status ds_search_words(const struct ds_search_collection *all,
+			       const struct ds_search_query *query, struct ds_words_query *words,
+			       struct ds_err *err);
+/* Keep the best by each criterion as the hits say, in order of passages. */
+enum ds_status ds_search_cut(enum ds_search_mode mode, struct ds_search_want want,
+			     struct ds_search_hits *hits, struct ds_err *err);
+/* Set every score from meaning and words, and sort, the best first, equals in order of passages;
+ * by words only, those without any are dropped. */
 void ds_search_rank(enum ds_search_mode mode, struct ds_search_hits *hits);
 void ds_search_hits_fini(struct ds_search_hits *hits);
 

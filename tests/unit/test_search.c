@@ -113,43 +113,96 @@ static double naive(int i, const int *terms, int n)
 	return sum / best;
 }
 
-/* The passages as n segments; the texts of the indexes are left in buf. */
-static void build(struct ds_buf *buf, struct ds_words *words, struct ds_search_segment *segment,
-		  int n)
+/* The passages as n segments: in memory, or with an index that is left in buf. */
+struct segments {
+	struct ds_words_builder builder[PASSAGES];
+	struct ds_buf buf[PASSAGES];
+	struct ds_words words[PASSAGES];
+	struct ds_search_segment segment[PASSAGES];
+	struct ds_search_collection all;
+};
+
+static void build(struct segments *all, int n, int group_bytes)
 {
-	struct ds_words_builder b = {0};
 	struct ds_err err;
 
+	memset(all, 0, sizeof *all);
+
 	for (int s = 0; s < n; s++) {
+		struct ds_words_builder *b = &all->builder[s];
+		struct ds_words *w = &all->words[s];
+
 		for (int i = PASSAGES * s / n; i < PASSAGES * (s + 1) / n; i++)
-			ck_assert_int_eq(ds_words_add(&b, passage[i], strlen(passage[i]), &err),
+			ck_assert_int_eq(ds_words_add(b, passage[i], strlen(passage[i]), &err),
 					 DS_OK);
-		ck_assert_int_eq(ds_words_write(&b, &buf[s], &err), DS_OK);
-		ck_assert_int_eq(ds_words_open(&words[s], buf[s].data, buf[s].len, &err), DS_OK);
-		segment[s] = (struct ds_search_segment){.n_passages = words[s].n_passages,
-							.words = &words[s]};
+		if (group_bytes) {
+			ck_assert_int_eq(ds_words_write(b, (size_t)group_bytes, &all->buf[s],
+							&err),
+					 DS_OK);
+			ck_assert_int_eq(ds_words_open(w, all->buf[s].data, all->buf[s].len, &err),
+					 DS_OK);
+		} else {
+			ck_assert_int_eq(ds_words_see(w, b, &err), DS_OK);
+		}
+		all->segment[s] = (struct ds_search_segment){.n_passages = w->n_passages,
+							     .words = w};
 	}
-	ds_words_builder_fini(&b);
+	all->all = (struct ds_search_collection){all->segment, (size_t)n};
 }
+
+static void drop(struct segments *all)
+{
+	for (int s = 0; s < PASSAGES; s++) {
+		ds_words_builder_fini(&all->builder[s]);
+		ds_buf_fini(&all->buf[s]);
+	}
+}
+
+static uint32_t hash_of(int term)
+{
+	struct ds_terms t = {0};
+	char text[16];
+	uint32_t hash;
+
+	snprintf(text, sizeof text, "w%d", term);
+	split(&t, text);
+	hash = t.hash[0];
+	ds_terms_fini(&t);
+	return hash;
+}
+
+/* All of a search but what is read from texts. */
+static enum ds_status search(const struct ds_search_collection *all, struct ds_search_query *query,
+			     size_t want, struct ds_search_hits *hits, struct ds_err *err)
+{
+	struct ds_words_query words = {0};
+	enum ds_status st = DS_OK;
+
+	if (query->mode != DS_SEARCH_MEANING)
+		st = ds_search_words(all, query, &words, err);
+	if (st == DS_OK)
+		st = ds_search(all, query, &words, (struct ds_search_want){want, want}, hits, err);
+	if (st == DS_OK)
+		ds_search_rank(query->mode, hits);
+	ds_words_query_fini(&words);
+	return st;
+}
+
+static const int terms[] = {3, 17, 39};
+static struct ds_search_query three_terms = {.mode = DS_SEARCH_WORDS, .text = "W3 w17 w39 w3",
+					     .text_len = 13};
 
 START_TEST(test_bm25_is_exact_in_any_segments)
 {
 	static const int parts[] = {1, 2, 7, PASSAGES};
-	static const int terms[] = {3, 17, 39};
-	int n = parts[_i];
-	struct ds_buf *buf = calloc((size_t)n, sizeof *buf);
-	struct ds_words *words = calloc((size_t)n, sizeof *words);
-	struct ds_search_segment *segment = calloc((size_t)n, sizeof *segment);
-	struct ds_search_collection all = {segment, (size_t)n};
-	struct ds_search_query query = {.mode = DS_SEARCH_WORDS, .text = "W3 w17 w39 w3",
-					.text_len = 13};
+	static struct segments all;
 	struct ds_search_hits hits = {0};
 	struct ds_err err;
-	int with = 0;
+	int with = 0, n = parts[_i];
 
 	make_passages();
-	build(buf, words, segment, n);
-	ck_assert_int_eq(ds_search(&all, &query, PASSAGES, &hits, &err), DS_OK);
+	build(&all, n, 0);
+	ck_assert_int_eq(search(&all.all, &three_terms, PASSAGES, &hits, &err), DS_OK);
 	for (size_t h = 0; h < hits.n; h++) {
 		int i = PASSAGES * (int)hits.hit[h].segment / n + (int)hits.hit[h].passage;
 
@@ -160,14 +213,62 @@ START_TEST(test_bm25_is_exact_in_any_segments)
 	for (int i = 0; i < PASSAGES; i++)
 		with += count[i][3] || count[i][17] || count[i][39];
 	ck_assert_uint_eq(hits.n, (size_t)with);
-	ck_assert_int_eq(ds_search(&all, &query, 5, &hits, &err), DS_OK);
+	ck_assert_int_eq(search(&all.all, &three_terms, 5, &hits, &err), DS_OK);
 	ck_assert_uint_eq(hits.n, 5);
-	for (int s = 0; s < n; s++)
-		ds_buf_fini(&buf[s]);
 	ds_search_hits_fini(&hits);
-	free(buf);
-	free(words);
-	free(segment);
+	drop(&all);
+}
+END_TEST
+
+/* An index of groups knows of every passage whose group has a term, and its texts score as the
+ * passages in memory do. */
+START_TEST(test_index_and_texts_give_the_same)
+{
+	static const int parts[] = {1, 1, 2, 7, PASSAGES}, bytes[] = {1, 1000, 1000, 400, 1};
+	static struct segments memory, index;
+	struct ds_words_query q = {0}, q2 = {0};
+	static float want[PASSAGES], groups[PASSAGES];
+	struct ds_err err;
+	int n = parts[_i];
+
+	make_passages();
+	build(&memory, n, 0);
+	build(&index, n, bytes[_i]);
+	ck_assert_int_eq(ds_search_words(&memory.all, &three_terms, &q, &err), DS_OK);
+	ck_assert_int_eq(ds_search_words(&index.all, &three_terms, &q2, &err), DS_OK);
+	ck_assert_mem_eq(q.found, q2.found, q.n * sizeof *q.found);
+	ck_assert_uint_eq(q.passages, q2.passages);
+	ck_assert_uint_eq(q.total_terms, q2.total_terms);
+	for (int s = 0; s < n; s++) {
+		const struct ds_words *w = &index.words[s];
+		int first = PASSAGES * s / n;
+
+		memset(want, 0, sizeof want);
+		memset(groups, 0, sizeof groups);
+		ck_assert_int_eq(ds_words_score(&q, &memory.words[s], want, &err), DS_OK);
+		ck_assert_int_eq(ds_words_score(&q, w, groups, &err), DS_OK);
+		for (int i = 0; i < (int)w->n_passages; i++) {
+			const char *text = passage[first + i];
+			int has[3] = {0}, last = i - i % (int)w->group;
+			float score, expected = 0;
+
+			ck_assert_int_eq(ds_words_score_text(&q, text, strlen(text), &score, &err),
+					 DS_OK);
+			ck_assert(score == want[i]);
+			for (int k = last; k < last + (int)w->group && k < (int)w->n_passages; k++)
+				for (int t = 0; t < 3; t++)
+					has[t] |= count[first + k][terms[t]] > 0;
+			for (size_t t = 0; t < q.n; t++)
+				for (int k = 0; k < 3; k++)
+					if (has[k] && q.hash[t] == hash_of(terms[k]))
+						expected += (float)(q.weight[t] / q.best);
+			ck_assert_float_eq_tol(groups[i], expected, 1e-6f);
+		}
+	}
+	ds_words_query_fini(&q);
+	ds_words_query_fini(&q2);
+	drop(&memory);
+	drop(&index);
 }
 END_TEST
 
@@ -306,7 +407,6 @@ START_TEST(test_both_prefers_what_is_best_by_both)
 	static const float query[] = {1, 0};
 	struct ds_vectors vectors = {0, 2, 4, NULL, rows};
 	struct ds_words_builder b = {0};
-	struct ds_buf buf = {0};
 	struct ds_words words;
 	struct ds_search_segment segment = {4, &vectors, &words};
 	struct ds_search_collection all = {&segment, 1};
@@ -320,49 +420,92 @@ START_TEST(test_both_prefers_what_is_best_by_both)
 	q.kern = tables[0];
 	for (int i = 0; i < 4; i++)
 		ck_assert_int_eq(ds_words_add(&b, texts[i], strlen(texts[i]), &err), DS_OK);
-	ck_assert_int_eq(ds_words_write(&b, &buf, &err), DS_OK);
-	ck_assert_int_eq(ds_words_open(&words, buf.data, buf.len, &err), DS_OK);
-	ck_assert_int_eq(ds_search(&all, &q, 4, &hits, &err), DS_OK);
+	ck_assert_int_eq(ds_words_see(&words, &b, &err), DS_OK);
+	ck_assert_int_eq(search(&all, &q, 4, &hits, &err), DS_OK);
 	ck_assert_uint_eq(hits.n, 4);
 	ck_assert_uint_eq(hits.hit[0].passage, 1);
 	q.mode = DS_SEARCH_MEANING;
-	ck_assert_int_eq(ds_search(&all, &q, 4, &hits, &err), DS_OK);
+	ck_assert_int_eq(search(&all, &q, 4, &hits, &err), DS_OK);
 	ck_assert_uint_eq(hits.hit[0].passage, 0);
 	q.mode = DS_SEARCH_WORDS;
-	ck_assert_int_eq(ds_search(&all, &q, 4, &hits, &err), DS_OK);
+	ck_assert_int_eq(search(&all, &q, 4, &hits, &err), DS_OK);
 	ck_assert_uint_eq(hits.n, 2);
 	ck_assert_uint_eq(hits.hit[0].passage, 2);
 	ds_search_hits_fini(&hits);
 	ds_words_builder_fini(&b);
-	ds_buf_fini(&buf);
 }
 END_TEST
 
-/* Every allocation of a search failing in turn: an error, no crash, no leak. */
+/* Every allocation failing in turn: an error, no crash, no leak. */
 START_TEST(test_allocation_failures)
 {
-	struct ds_search_query query = {.mode = DS_SEARCH_WORDS, .text = "w3", .text_len = 2};
-	struct ds_buf buf = {0};
-	struct ds_words words;
-	struct ds_search_segment segment;
-	struct ds_search_collection all = {&segment, 1};
+	static struct segments all;
 	enum ds_status st = DS_ENOMEM;
 	struct ds_err err;
 	int failures = 0;
 
 	make_passages();
-	build(&buf, &words, &segment, 1);
+	build(&all, 1, 300 * _i);
 	for (size_t n = 0; st != DS_OK; n++, failures++) {
 		struct ds_search_hits hits = {0};
 
 		ds_alloc_fail_after(n);
-		st = ds_search(&all, &query, 10, &hits, &err);
+		st = search(&all.all, &three_terms, 10, &hits, &err);
 		ds_alloc_fail_after(SIZE_MAX);
 		ck_assert(st == DS_OK || st == DS_ENOMEM);
 		ds_search_hits_fini(&hits);
 	}
-	ck_assert_int_gt(failures, 5);
-	ds_buf_fini(&buf);
+	ck_assert_int_gt(failures, 4);
+	drop(&all);
+}
+END_TEST
+
+START_TEST(test_index_allocation_failures)
+{
+	enum ds_status st = DS_ENOMEM;
+	struct ds_err err;
+
+	make_passages();
+	for (size_t n = 0; st != DS_OK; n++) {
+		struct ds_words_builder b = {0};
+		struct ds_buf buf = {0};
+
+		ds_alloc_fail_after(n);
+		st = DS_OK;
+		for (int i = 0; i < 20 && st == DS_OK; i++)
+			st = ds_words_add(&b, passage[i], strlen(passage[i]), &err);
+		if (st == DS_OK)
+			st = ds_words_write(&b, 100, &buf, &err);
+		ds_alloc_fail_after(SIZE_MAX);
+		ck_assert(st == DS_OK || st == DS_ENOMEM);
+		ds_words_builder_fini(&b);
+		ds_buf_fini(&buf);
+	}
+}
+END_TEST
+
+/* A truncated index, or one with a changed byte: an error, or scores of some kind. */
+START_TEST(test_damaged_index)
+{
+	static struct segments all;
+	static float score[PASSAGES];
+	struct ds_words_query q = {0};
+	struct ds_words w;
+	struct ds_err err;
+
+	make_passages();
+	build(&all, 1, 300);
+	ck_assert_int_eq(ds_search_words(&all.all, &three_terms, &q, &err), DS_OK);
+	for (size_t i = 0; i < all.buf[0].len; i++) {
+		ck_assert_int_ne(ds_words_open(&w, all.buf[0].data, i, &err), DS_OK);
+		all.buf[0].data[i] ^= 0x55;
+		if (ds_words_open(&w, all.buf[0].data, all.buf[0].len, &err) == DS_OK &&
+		    w.n_passages == PASSAGES)
+			(void)ds_words_score(&q, &w, score, &err);
+		all.buf[0].data[i] ^= 0x55;
+	}
+	ds_words_query_fini(&q);
+	drop(&all);
 }
 END_TEST
 
@@ -381,7 +524,10 @@ int main(void)
 	tcase_add_test(tc, test_code_is_as_specified);
 	tcase_add_loop_test(tc, test_vectors, 0, 5);
 	tcase_add_test(tc, test_both_prefers_what_is_best_by_both);
-	tcase_add_test(tc, test_allocation_failures);
+	tcase_add_loop_test(tc, test_allocation_failures, 0, 2);
+	tcase_add_test(tc, test_index_allocation_failures);
+	tcase_add_test(tc, test_damaged_index);
+	tcase_add_loop_test(tc, test_index_and_texts_give_the_same, 0, 5);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
