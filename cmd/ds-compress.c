@@ -48,7 +48,7 @@ static const struct cli_opt options[] = {
 	CLI_OPT_MODEL,
 	{'s', "size", "N", "tokens of a passage of plain text (default: 512)"},
 	{OPT_OVERLAP, "overlap", "N", "tokens passages share (default: an eighth of -s)"},
-	{OPT_BITS, "index-bits", "N", "bits of a dimension of the embeddings, 1 to 4 (default: 1)"},
+	{OPT_BITS, "index-bits", "N", "bits of a dimension of the embeddings, 1 to 4 (default: 1; 4 with --lm)"},
 	{OPT_NAME, "name", "NAME", "name of the document on standard input"},
 	CLI_OPT_FORMAT,
 	CLI_OPT_JOBS,

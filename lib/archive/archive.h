@@ -31,6 +31,7 @@ struct ds_archive;
 #define DS_ARCHIVE_LM_CONTEXT_DEFAULT 1024
 #define DS_ARCHIVE_DIMS_MAX 65536
 #define DS_ARCHIVE_BITS_DEFAULT 1
+#define DS_ARCHIVE_LM_BITS_DEFAULT 4
 #define DS_ARCHIVE_CODERS 16
 
 struct ds_archive_options {
@@ -40,7 +41,7 @@ struct ds_archive_options {
 	size_t segment_bytes; /* text that is looked through for what is alike; 0: the default */
 	uint64_t model;	      /* ds_model_id() of the embeddings, 0: none */
 	uint32_t dims;
-	unsigned bits; /* of a dimension of them, 1..4; 0: as in the old archive, or 1 */
+	unsigned bits; /* of a dimension of them, 1..4; 0: as in the old archive, or the default */
 	struct ds_pool *pool; /* borrowed; NULL: one thread.  The bytes do not depend on it */
 	int words;	      /* index the words of passages */
 	/* The file of the language model that text is coded by where that is smaller, borrowed;

@@ -43,7 +43,8 @@ static enum ds_status writer_new(struct ds_archive_writer **w_ret,
 		return ds_fail_nomem(err, sizeof *w);
 	w->options = *options;
 	if (!w->options.bits)
-		w->options.bits = DS_ARCHIVE_BITS_DEFAULT;
+		w->options.bits = options->lm ? DS_ARCHIVE_LM_BITS_DEFAULT
+					      : DS_ARCHIVE_BITS_DEFAULT;
 	w->names_size = 1024;
 	w->names_seen = ds_alloc_zero(w->names_size, sizeof *w->names_seen);
 	if (!w->options.segment_bytes)

@@ -10,6 +10,9 @@
 #include "find/find.h"
 #include "search/search.h"
 
+/* How fast the text of an archive is unpacked: megabytes a second by tens, one, or thousandths. */
+enum find_pace { FIND_FAST, FIND_SLOW, FIND_VERY_SLOW };
+
 /* A document of plain text or frames. */
 struct find_document {
 	const char *path;     /* read again from here; NULL: text holds it */
@@ -52,7 +55,7 @@ struct ds_find {
 	float *vector; /* [n_passage][dims] */
 	size_t cap_vector;
 	struct ds_words_builder builder;
-	int slow; /* an archive whose text takes long to unpack */
+	enum find_pace pace; /* of the slowest archive */
 	/* archives */
 	struct find_archive *archive; /* [n_archive] */
 	size_t n_archive, cap_archive;

@@ -37,10 +37,21 @@ static enum ds_status add_segment(struct ds_find *f, uint32_t number, struct ds_
 	return DS_OK;
 }
 
+static enum find_pace pace_of(const struct ds_archive_totals *t)
+{
+	if (t->coder_bytes[DS_CODER_LM])
+		return FIND_VERY_SLOW;
+	return t->coder_bytes[DS_CODER_STRONG] || t->coder_bytes[DS_CODER_STRONG_DICTIONARY] ||
+			       t->coder_bytes[DS_CODER_STRONG_REFERENCES]
+		       ? FIND_SLOW
+		       : FIND_FAST;
+}
+
 enum ds_status ds_find_add_archive(struct ds_find *f, const char *path, struct ds_in *in,
 				   struct ds_err *err)
 {
 	struct ds_archive_totals totals;
+	enum find_pace pace;
 	struct find_archive *row;
 
 	DS_TRY(ds_grow(&f->archive, &f->cap_archive, f->n_archive + 1, sizeof *f->archive, err));
@@ -63,7 +74,8 @@ enum ds_status ds_find_add_archive(struct ds_find *f, const char *path, struct d
 		f->stats.passages += info.passages;
 	}
 	ds_archive_totals(row->archive, &totals);
-	f->slow |= totals.coder_bytes[DS_CODER_LM] > 0;
+	pace = pace_of(&totals);
+	f->pace = pace > f->pace ? pace : f->pace;
 	f->stats.documents += ds_archive_members(row->archive);
 	return DS_OK;
 }

@@ -4,12 +4,16 @@
 
 #include "find/collection.h"
 
-/* Candidates by meaning, by bits of a stored dimension: they have 99 of 100 of the true ten best
- * (scripts/bench-index). */
-static const size_t meaning_min[DS_CODE_BITS_MAX + 1] = {100, 200, 100, 50, 50};
+/* Candidates by meaning, by pace and bits of a stored dimension: where reading is fast they have 99
+ * of 100 of the true ten best (scripts/bench-index). */
+static const size_t meaning_min[][DS_CODE_BITS_MAX + 1] = {
+	[FIND_FAST] = {100, 400, 100, 50, 50},
+	[FIND_SLOW] = {100, 100, 50, 30, 30},
+	[FIND_VERY_SLOW] = {0, 0, 0, 0, 0},
+};
 /* By words: passages, or groups of passages where an index knows no more. */
 #define WORDS_MIN 100
-#define GROUPS_MIN 64
+static const size_t groups_min[] = {[FIND_FAST] = 256, [FIND_SLOW] = 48, [FIND_VERY_SLOW] = 1};
 #define BATCH 64 /* passages embedded together */
 
 struct search {
@@ -50,15 +54,16 @@ static enum ds_status list_segments(struct search *s, struct ds_vectors *vectors
 /* More candidates where less is known of them; few where each takes long to read. */
 static void choose_want(struct search *s, size_t k)
 {
+	const enum find_pace pace = s->f->pace;
 	size_t meaning = 2 * k, words = 2 * k;
 
-	for (size_t i = 0; i <= s->f->n_segment && !s->f->slow; i++) {
+	for (size_t i = 0; i <= s->f->n_segment; i++) {
 		const struct ds_search_segment *row = &s->rows[i];
-		size_t least = row->vectors ? meaning_min[row->vectors->bits] : 0;
+		size_t least = row->vectors ? meaning_min[pace][row->vectors->bits] : 0;
 
 		meaning = meaning < least ? least : meaning;
 		least = row->words ? row->words->group : 1;
-		least = least > 1 ? least * GROUPS_MIN : WORDS_MIN;
+		least = least > 1 ? least * groups_min[pace] : pace == FIND_FAST ? WORDS_MIN : 0;
 		words = words < least ? least : words;
 	}
 	s->want = (struct ds_search_want){meaning, words};
