@@ -531,6 +531,7 @@ static void check_usage(struct compress *z)
 			cli_usage(cli, "-%c takes --context from the archive", z->mode);
 		return;
 	}
+	z->archive.lm_old = lm_of(z);
 	if (z->archive.lm_context && !z->archive.lm)
 		cli_usage(cli, "--context goes with --lm");
 	if (!z->archive.lm_context)

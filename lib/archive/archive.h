@@ -48,6 +48,7 @@ struct ds_archive_options {
 	 * NULL: none.  Text then lies in the order it came. */
 	const char *lm;
 	uint32_t lm_context; /* tokens that it looks back, a multiple of 64 */
+	const char *lm_old;  /* the one that the archive added to was coded by, borrowed, or NULL */
 };
 
 /* A new archive at path ("-": standard output). */

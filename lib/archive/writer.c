@@ -224,6 +224,7 @@ enum ds_status ds_archive_append(struct ds_archive_writer **w_ret, const char *p
 	enum ds_status st;
 
 	DS_TRY(ds_archive_open(&a, path, err));
+	ds_archive_set_lm(a, o.lm_old, o.pool ? ds_pool_threads(o.pool) : 1);
 	o.bits = o.bits ? o.bits : ds_archive_bits(a);
 	st = writer_new(&w, &o, err);
 	if (st == DS_OK) {
