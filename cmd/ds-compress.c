@@ -10,14 +10,18 @@
 #include <unistd.h>
 
 #include "archive/archive.h"
+#include "archive/embeddings.h"
 #include "archive/extract.h"
 #include "archive/import.h"
 #include "cli.h"
+#include "compress.h"
 
 enum {
 	OPT_ADD = CLI_LONG,
 	OPT_BITS,
 	OPT_CHUNK,
+	OPT_EMBEDDINGS,
+	OPT_INDEX_BITS,
 	OPT_CONTEXT,
 	OPT_LEVEL,
 	OPT_LM,
@@ -48,8 +52,10 @@ static const struct cli_opt options[] = {
 	CLI_OPT_MODEL,
 	{'s', "size", "N", "tokens of a passage of plain text (default: 512)"},
 	{OPT_OVERLAP, "overlap", "N", "tokens passages share (default: an eighth of -s)"},
-	{OPT_BITS, "index-bits", "N",
+	{OPT_INDEX_BITS, "index-bits", "N",
 	 "bits of a dimension of the embeddings, 1 to 4 (default: 1; 4 with --lm)"},
+	{OPT_EMBEDDINGS, "embeddings", NULL, "only the embeddings of frames; the way back with -d"},
+	{OPT_BITS, "bits", "N", "of a component with --embeddings, 2 to 8 (default: 8)"},
 	{OPT_NAME, "name", "NAME", "name of the document on standard input"},
 	CLI_OPT_FORMAT,
 	CLI_OPT_JOBS,
@@ -64,12 +70,14 @@ static const char examples[] =
 	"  ds-compress -o reports.dsz reports/\n"
 	"  ds-chunk report.txt | ds-infer -t embed | ds-compress -o report.dsz\n"
 	"  ds-compress -d report.dsz | cmp - report.txt\n"
+	"  ds-infer -t embed report.txt | ds-compress --embeddings -o report.dsv\n"
 	"  ds-compress -x reports.dsz -C restored 'reports/2024*'\n";
 
 struct compress {
 	struct cli cli;
 	int mode; /* 'd', 'x', 'l', 't'; 0: make an archive */
-	bool add, remove, force, no_index;
+	bool add, remove, force, no_index, embeddings;
+	unsigned bits; /* of embeddings alone; 0: the default */
 	const char *folder, *name;
 	uint32_t passage_tokens, overlap_tokens;
 	struct ds_archive_options archive;
@@ -108,6 +116,13 @@ static void on_option(struct cli *cli, int key, const char *arg)
 		z->remove = true;
 		break;
 	case OPT_BITS:
+		z->bits = (unsigned)cli_num(cli, arg, "--bits", DS_EMBEDDINGS_BITS_MIN,
+					    DS_EMBEDDINGS_BITS_MAX);
+		break;
+	case OPT_EMBEDDINGS:
+		z->embeddings = true;
+		break;
+	case OPT_INDEX_BITS:
 		z->archive.bits = (unsigned)cli_num(cli, arg, "--index-bits", 1, 4);
 		break;
 	case OPT_CHUNK:
@@ -513,10 +528,37 @@ static enum ds_status read_archive(struct compress *z, const char *path, struct 
 	return st;
 }
 
+/* Of embeddings alone. */
+static void check_embeddings_usage(struct compress *z)
+{
+	struct cli *cli = &z->cli;
+
+	if (z->add || z->remove || z->name || z->no_index || z->archive.bits || z->archive.lm ||
+	    z->archive.strong)
+		cli_usage(cli, "--embeddings makes no archive: its options do not fit");
+	if (z->mode == 'x' || z->mode == 'l')
+		cli_usage(cli, "--embeddings goes with -d and -t, not with -%c", z->mode);
+	if (z->mode && z->bits)
+		cli_usage(cli, "--bits goes with packing, not with -%c", z->mode);
+	if (cli->n_operand > 1)
+		cli_usage(cli, "--embeddings takes one file, or standard input");
+	if (!z->mode && !cli->output && isatty(STDOUT_FILENO))
+		cli_usage(cli, "packed embeddings are not for a terminal; name a file with -o");
+	cli_refuse_terminal(cli);
+}
+
 static void check_usage(struct compress *z)
 {
 	struct cli *cli = &z->cli;
 
+	if (z->embeddings) {
+		check_embeddings_usage(z);
+		return;
+	}
+	if (z->bits)
+		cli_usage(cli, "--bits goes with --embeddings");
+	if (z->no_index && z->archive.bits)
+		cli_usage(cli, "--index-bits and --no-index exclude each other");
 	if (z->mode) {
 		if (cli->n_operand == 0)
 			cli_usage(cli, "-%c needs the archive's name, or - for standard input",
@@ -581,6 +623,11 @@ int main(int argc, char **argv)
 	rewrite_levels(argv);
 	cli_parse(&z.cli, argc, argv);
 	check_usage(&z);
+	if (z.embeddings) {
+		compress_embeddings(&z.cli, z.mode, z.bits ? z.bits : DS_EMBEDDINGS_BITS_MAX,
+				    z.archive.level);
+		return cli_finish(&z.cli);
+	}
 	if (!z.mode && (z.remove ? remove_members : make_archive)(&z, &err) != DS_OK)
 		cli_error(&z.cli, &err);
 	for (int i = 0; z.mode && i < (z.mode == 't' ? z.cli.n_operand : 1); i++)

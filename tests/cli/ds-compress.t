@@ -162,3 +162,40 @@ $ printf 'some text' >in.txt; ds-compress -j 2 -o s.dsz --stats=stats in.txt && 
 Several archives are summed up: every key stands once.
 $ ds-compress -t --stats=stats s.dsz s.dsz && python3 -c 'import json; s = json.load(open("stats"), object_pairs_hook=list); print(len(s) == len(dict(s)), dict(s)["text_bytes"], dict(s)["documents"])'
 > True 18 2
+
+Embeddings alone.
+$ ds-compress --embeddings -o e.dsv in/a.txt; test ! -e e.dsv
+!~ ds-compress: in/a.txt: byte 23: input ends within the head of a frame: .*
+$ ds-chunk in/a.txt | ds-infer -t embed | ds-compress --embeddings -v -o e.dsv; ds-compress --embeddings -d e.dsv | ds-cat -t embedding | wc -l | tr -d ' '
+!~ ds-compress: 1 embeddings, 960 bytes in f32 -> [0-9]+ \([0-9.]+ %\); largest error of a component 0\.00[0-9]+, least cosine 0\.999[0-9]+
+! ds-compress: 1 frames of text and of other kinds were left out
+>* 
+$ ds-compress --embeddings -t e.dsv --stats=stats && python3 -c 'import json; s = json.load(open("stats")); print(s["documents"], s["embeddings"], s["values_bytes"], s["left_out"], 0 < s["max_error"] < 0.003, 0.999 < s["least_cosine"] < 1)'
+> 1 1 960 0 True True
+$ ds-compress --embeddings -t in/a.txt
+! ds-compress: in/a.txt: byte 0: not embeddings packed by ds-compress --embeddings
+? 1
+$ ds-compress --bits 4 -o no.dsz in
+! ds-compress: --bits goes with --embeddings
+! Try 'ds-compress --help'.
+? 2
+$ ds-compress --embeddings -l e.dsv
+! ds-compress: --embeddings goes with -d and -t, not with -l
+! Try 'ds-compress --help'.
+? 2
+$ ds-compress --embeddings --strong -o no e.dsv
+! ds-compress: --embeddings makes no archive: its options do not fit
+! Try 'ds-compress --help'.
+? 2
+$ ds-compress --embeddings --bits 9 -o no e.dsv
+! ds-compress: --bits: '9' is not a number from 2 to 8
+! Try 'ds-compress --help'.
+? 2
+
+Bits of the embeddings of an archive: kept where it is added to.
+$ ds-compress --index-bits 3 -o b3.dsz in/a.txt && ds-compress --add -o b3.dsz in/sub && ds-compress -t b3.dsz && ds-grep -k 1 -e sentence b3.dsz | cut -d : -f 1
+> in/a.txt
+$ ds-compress --no-index --index-bits 2 -o no.dsz in
+! ds-compress: --index-bits and --no-index exclude each other
+! Try 'ds-compress --help'.
+? 2
