@@ -29,6 +29,7 @@ enum {
 	OPT_NO_INDEX,
 	OPT_OVERLAP,
 	OPT_REMOVE,
+	OPT_SALVAGE,
 	OPT_STRONG
 };
 
@@ -40,6 +41,7 @@ static const struct cli_opt options[] = {
 	{'t', "test", NULL, "check every byte"},
 	{OPT_ADD, "add", NULL, "keep what the archive of -o holds, and add to it"},
 	{OPT_REMOVE, "remove", NULL, "take the documents named out of the archive of -o"},
+	{OPT_SALVAGE, "salvage", NULL, "with -x, -d, -l: what is left of a damaged archive"},
 	{'C', "directory", "DIR", "extract below DIR (default: .)"},
 	{'f', "force", NULL, "extract over files that exist"},
 	{OPT_LEVEL, "level", "N", "-1 to -22: faster to smaller (default: 19)"},
@@ -76,7 +78,7 @@ static const char examples[] =
 struct compress {
 	struct cli cli;
 	int mode; /* 'd', 'x', 'l', 't'; 0: make an archive */
-	bool add, remove, force, no_index, embeddings;
+	bool add, remove, force, no_index, embeddings, salvage;
 	unsigned bits; /* of embeddings alone; 0: the default */
 	const char *folder, *name;
 	uint32_t passage_tokens, overlap_tokens;
@@ -111,6 +113,9 @@ static void on_option(struct cli *cli, int key, const char *arg)
 		break;
 	case OPT_ADD:
 		z->add = true;
+		break;
+	case OPT_SALVAGE:
+		z->salvage = true;
 		break;
 	case OPT_REMOVE:
 		z->remove = true;
@@ -428,16 +433,29 @@ static void print_json(const struct ds_archive_member *m, uint64_t unpacked)
 	json_decref(o);
 }
 
+static void tell_damage(void *user, const struct ds_err *damage)
+{
+	struct compress *z = user;
+
+	cli_error(&z->cli, damage);
+}
+
 /* Do with one member what the mode says. */
 static enum ds_status use_member(struct compress *z, struct ds_archive *a, uint64_t index,
 				 void *target, struct ds_err *err)
 {
+	const struct ds_salvage salvage = {tell_damage, z};
 	struct ds_archive_member m;
+	struct ds_rest rest = {.write = to_stdout, .user = target};
 	uint64_t unpacked;
 
 	DS_TRY(ds_archive_member(a, index, &m, err));
+	if (z->mode == 'd' && z->salvage)
+		return ds_archive_copy_rest(a, index, &salvage, &rest, err);
 	if (z->mode == 'd')
 		return ds_archive_copy(a, index, to_stdout, target, err);
+	if (z->mode == 'x' && z->salvage)
+		return ds_extract_rest(target, a, index, &salvage, err);
 	if (z->mode == 'x') {
 		cli_note(&z->cli, "%s", m.document.name);
 		return ds_extract_member(target, a, index, err);
@@ -502,11 +520,15 @@ static enum ds_status extract(struct compress *z, struct ds_archive *a, struct d
 
 static enum ds_status read_archive(struct compress *z, const char *path, struct ds_err *err)
 {
+	const struct ds_salvage salvage = {tell_damage, z};
 	struct ds_archive_totals totals;
 	struct ds_archive *a;
 	enum ds_status st;
 
-	DS_TRY(ds_archive_open(&a, path, err));
+	if (z->salvage)
+		DS_TRY(ds_archive_salvage(&a, path, &salvage, err));
+	else
+		DS_TRY(ds_archive_open(&a, path, err));
 	ds_archive_set_lm(a, lm_of(z), z->cli.jobs);
 	ds_archive_totals(a, &totals);
 	switch (z->mode) {
@@ -572,8 +594,12 @@ static void check_usage(struct compress *z)
 			cli_usage(cli, "-o goes with -d, or with making an archive");
 		if (z->archive.lm_context)
 			cli_usage(cli, "-%c takes --context from the archive", z->mode);
+		if (z->salvage && z->mode == 't')
+			cli_usage(cli, "-t tests what --salvage passes over");
 		return;
 	}
+	if (z->salvage)
+		cli_usage(cli, "--salvage goes with -x, -d or -l");
 	z->archive.lm_old = lm_of(z);
 	if (z->archive.lm_context && !z->archive.lm)
 		cli_usage(cli, "--context goes with --lm");

@@ -115,6 +115,19 @@ enum ds_status ds_archive_open(struct ds_archive **a_ret, const char *path, stru
 enum ds_status ds_archive_open_stream(struct ds_archive **a_ret, struct ds_in *in,
 				      struct ds_err *err);
 void ds_archive_close(struct ds_archive *a);
+
+/* Is told each damage that is met. */
+struct ds_salvage {
+	void (*tell)(void *user, const struct ds_err *damage);
+	void *user;
+};
+/*
+ * Open what is left of a damaged archive: as its directory says, or where that is lost, as the
+ * records say that are found in the file.  Members that have lost their beginning are called
+ * lost+found/ and a number.  What depends on damage fails when it is read, and nothing else.
+ */
+enum ds_status ds_archive_salvage(struct ds_archive **a_ret, const char *path,
+				  const struct ds_salvage *s, struct ds_err *err);
 /* Whether bytes (the first of a file, n of them) begin an archive. */
 int ds_archive_probe(const void *bytes, size_t n);
 
@@ -149,6 +162,18 @@ enum ds_status ds_archive_unpacked(struct ds_archive *a, uint64_t member, uint64
 typedef enum ds_status ds_write_fn(void *user, const void *bytes, size_t n, struct ds_err *err);
 enum ds_status ds_archive_copy(struct ds_archive *a, uint64_t member, ds_write_fn *write,
 			       void *user, struct ds_err *err);
+/* The same of a salvaged archive: bytes that are lost become zeros, each run of them is told.  No
+ * bytes stand for what is lost of unknown length. */
+struct ds_rest {
+	ds_write_fn *write;
+	void *user;
+	/* what comes back */
+	int whole;
+	uint64_t read; /* bytes that were not lost */
+};
+enum ds_status ds_archive_copy_rest(struct ds_archive *a, uint64_t member,
+				    const struct ds_salvage *s, struct ds_rest *rest,
+				    struct ds_err *err);
 void ds_archive_totals(const struct ds_archive *a, struct ds_archive_totals *totals_ret);
 uint64_t ds_archive_model(const struct ds_archive *a); /* 0: no embeddings */
 uint32_t ds_archive_dims(const struct ds_archive *a);

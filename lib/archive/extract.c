@@ -252,3 +252,27 @@ enum ds_status ds_extract_member(const struct ds_extract *x, struct ds_archive *
 	target_close(&t);
 	return st;
 }
+
+enum ds_status ds_extract_rest(const struct ds_extract *x, struct ds_archive *a, uint64_t member,
+			       const struct ds_salvage *s, struct ds_err *err)
+{
+	char name[NAME_MAX + sizeof ".part"];
+	struct ds_archive_member m;
+	struct target t;
+	struct ds_rest rest = {.write = target_write, .user = &t};
+	enum ds_status st;
+
+	DS_TRY(ds_archive_member(a, member, &m, err));
+	DS_TRY(check_name(&m, x->path, err));
+	st = target_open(&t, x, m.document.name, err);
+	if (st == DS_OK)
+		st = ds_archive_copy_rest(a, member, s, &rest, err);
+	if (st == DS_OK && !rest.whole) {
+		snprintf(name, sizeof name, "%s.part", t.name);
+		t.name = name;
+	}
+	if (st == DS_OK && (rest.whole || rest.read))
+		st = target_publish(&t, &m.document, x->replace, err);
+	target_close(&t);
+	return st;
+}

@@ -20,6 +20,10 @@ enum ds_status ds_extract_open(struct ds_extract *x, const char *folder, int rep
  */
 enum ds_status ds_extract_member(const struct ds_extract *x, struct ds_archive *a, uint64_t member,
 				 struct ds_err *err);
+/* The same of what is left of a member of a salvaged archive: one that is not whole gets ".part"
+ * after its name, one of which nothing is left no file. */
+enum ds_status ds_extract_rest(const struct ds_extract *x, struct ds_archive *a, uint64_t member,
+			       const struct ds_salvage *s, struct ds_err *err);
 void ds_extract_close(struct ds_extract *x);
 
 /*

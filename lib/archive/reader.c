@@ -56,8 +56,8 @@ static enum ds_status get_row(struct ds_cursor *cur, const struct ds_archive *a,
 	DS_TRY(ds_cursor_u32(cur, &row->dictionary));
 	DS_TRY(ds_cursor_u32(cur, &row->passages));
 	DS_TRY(ds_cursor_u32(cur, &row->n_records));
-	DS_TRY(ds_cursor_u32(cur, &zero));
-	if (row->dictionary > a->n_dictionaries || zero || row->n_records == 0 ||
+	DS_TRY(ds_cursor_u32(cur, &row->pieces));
+	if (row->dictionary > a->n_dictionaries || row->n_records == 0 ||
 	    row->n_records > DS_SEGMENT_RECORDS_MAX)
 		return bad_directory(cur, "a segment's numbers make no sense");
 	for (uint32_t i = 0; i < row->n_records; i++) {
@@ -112,14 +112,15 @@ static enum ds_status get_directory(struct ds_archive *a, struct ds_cursor *cur,
 	return get_lists(a, cur);
 }
 
-static enum ds_status read_directory(struct ds_archive *a, struct ds_archive_totals *claimed,
-				     struct ds_err *err)
+enum ds_status ds_directory_read(struct ds_archive *a, struct ds_archive_totals *claimed,
+				 struct ds_err *err)
 {
 	struct ds_cursor cur;
 	struct ds_record r;
 	struct ds_buf raw = {0};
 	enum ds_status st;
 
+	DS_TRY(ds_archive_footer_get(&a->map, a->map.len, &a->directory_offset, err));
 	DS_TRY(ds_record_get(&a->map, a->directory_offset, a->map.len - DS_ARCHIVE_FOOTER_BYTES, &r,
 			     err));
 	if (r.type != DS_RECORD_DIRECTORY || r.end != a->map.len - DS_ARCHIVE_FOOTER_BYTES)
@@ -136,27 +137,36 @@ static enum ds_status read_directory(struct ds_archive *a, struct ds_archive_tot
 	return st;
 }
 
-/* The sizes of the records, for people; their heads are checked on the way. */
-static enum ds_status count_records(struct ds_archive *a, struct ds_err *err)
+/* The head of a record; a damaged one counts nothing where that is to be borne. */
+static enum ds_status get_head(const struct ds_archive *a, uint64_t offset, struct ds_record *r,
+			       struct ds_err *err)
+{
+	enum ds_status st = ds_record_get(&a->map, offset, a->directory_offset, r, err);
+
+	if (st == DS_OK || !a->salvaged)
+		return st;
+	*r = (struct ds_record){0};
+	return DS_OK;
+}
+
+enum ds_status ds_records_count(struct ds_archive *a, struct ds_err *err)
 {
 	struct ds_archive_totals *t = &a->totals;
 	struct ds_record r;
 
 	for (size_t i = 0; i < a->n_dictionaries; i++) {
-		DS_TRY(ds_record_get(&a->map, a->dictionary[i].offset, a->directory_offset, &r,
-				     err));
+		DS_TRY(get_head(a, a->dictionary[i].offset, &r, err));
 		a->dictionary[i].raw = r.raw;
 	}
 	for (size_t i = 0; i < a->n_blocks; i++) {
-		DS_TRY(ds_record_get(&a->map, a->block[i].offset, a->directory_offset, &r, err));
+		DS_TRY(get_head(a, a->block[i].offset, &r, err));
 		ds_record_count(&r, t);
 	}
 	for (size_t s = 0; s < a->n_segments; s++) {
 		const struct ds_segment_row *row = &a->segment[s].row;
 
 		for (uint32_t i = 0; i < row->n_records; i++) {
-			DS_TRY(ds_record_get(&a->map, row->record[i].offset, a->directory_offset,
-					     &r, err));
+			DS_TRY(get_head(a, row->record[i].offset, &r, err));
 			ds_record_count(&r, t);
 		}
 	}
@@ -169,19 +179,18 @@ static enum ds_status read_all_tables(struct ds_archive *a, struct ds_err *err)
 	struct ds_archive_totals claimed = {0};
 
 	DS_TRY(ds_archive_header_check(&a->map, err));
-	DS_TRY(ds_archive_footer_get(&a->map, a->map.len, &a->directory_offset, err));
-	DS_TRY(read_directory(a, &claimed, err));
+	DS_TRY(ds_directory_read(a, &claimed, err));
 	for (size_t s = 0; s < a->n_segments; s++)
 		DS_TRY(ds_tables_read(a, s, err));
 	if (a->n_members != claimed.documents || a->totals.documents != claimed.documents ||
 	    a->totals.text_bytes != claimed.text_bytes || a->totals.passages != claimed.passages)
 		return ds_fail_at(err, DS_EFORMAT, a->map.path, a->directory_offset,
 				  "the directory and the segments disagree on the documents");
-	return count_records(a, err);
+	return ds_records_count(a, err);
 }
 
-static enum ds_status open_either(struct ds_archive **a_ret, const char *path, struct ds_in *in,
-				  struct ds_err *err)
+enum ds_status ds_archive_map(struct ds_archive **a_ret, const char *path, struct ds_in *in,
+			      struct ds_err *err)
 {
 	struct ds_archive *a = ds_alloc_zero(1, sizeof *a);
 	enum ds_status st;
@@ -191,8 +200,21 @@ static enum ds_status open_either(struct ds_archive **a_ret, const char *path, s
 	a->spill = -1;
 	ds_arena_init(&a->names);
 	st = in ? map_stream(a, in, err) : ds_map_open(&a->map, path, err);
-	if (st == DS_OK)
-		st = read_all_tables(a, err);
+	if (st != DS_OK)
+		ds_archive_close(a);
+	else
+		*a_ret = a;
+	return st;
+}
+
+static enum ds_status open_either(struct ds_archive **a_ret, const char *path, struct ds_in *in,
+				  struct ds_err *err)
+{
+	struct ds_archive *a;
+	enum ds_status st;
+
+	DS_TRY(ds_archive_map(&a, path, in, err));
+	st = read_all_tables(a, err);
 	if (st != DS_OK)
 		ds_archive_close(a);
 	else

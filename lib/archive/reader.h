@@ -30,9 +30,13 @@ struct ds_use {
 	uint64_t piece;
 };
 
+/* What a damaged archive has lost of a document. */
+enum { DS_LOST_BEGIN = 1, DS_LOST_END = 2 };
+
 struct ds_member_entry {
 	struct ds_archive_member m;
 	uint64_t first_use, uses;
+	unsigned lost;
 };
 
 struct ds_extent_entry {
@@ -98,7 +102,15 @@ struct ds_archive {
 		uint64_t member, use, end;
 	} ahead; /* what is read next of a document */
 	uint32_t *turns, turn; /* of ds_archive_unpacked() */
+
+	/* Of ds_archive_salvage(): pieces that are lost are of no length, in block 0, which cannot
+	 * be read; those below the first known one may be any. */
+	int salvaged;
+	uint64_t first_known;
 };
+
+/* A number in the row of a segment that no directory tells. */
+#define DS_ROW_UNKNOWN UINT32_MAX
 
 /* Whether a block is the dictionary of its segment. */
 static inline int ds_block_is_dictionary(const struct ds_archive *a, const struct ds_block *b)
@@ -106,6 +118,16 @@ static inline int ds_block_is_dictionary(const struct ds_archive *a, const struc
 	return b->dictionary && a->dictionary[b->dictionary - 1].offset == b->offset;
 }
 
+/* An archive that is mapped, but not read: of path, or of the stream in where it is not NULL. */
+enum ds_status ds_archive_map(struct ds_archive **a_ret, const char *path, struct ds_in *in,
+			      struct ds_err *err);
+/* The footer and the directory. */
+enum ds_status ds_directory_read(struct ds_archive *a, struct ds_archive_totals *claimed,
+				 struct ds_err *err);
+/* The sizes of the records, for people; their heads are checked on the way. */
+enum ds_status ds_records_count(struct ds_archive *a, struct ds_err *err);
+/* The document that is open, if one is, has lost its end. */
+void ds_member_cut(struct ds_archive *a);
 /* Parse the documents record of segment number s: appends to blocks, pieces, extents, members,
  * uses. */
 enum ds_status ds_tables_read(struct ds_archive *a, size_t s, struct ds_err *err);

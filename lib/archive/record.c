@@ -7,7 +7,7 @@
 
 #include "archive/archive.h"
 
-#define VERSION 3
+#define VERSION 4
 #define TABLE_LEVEL 19
 
 static const uint8_t header_magic[8] = {0xD5, 'D', 'S', 'Z', '\r', '\n', 0x1A, '\n'};

@@ -266,6 +266,7 @@ static enum ds_status write_segment(struct ds_archive_writer *w, struct ds_segme
 	DS_TRY(lay_out(w, err));
 	row->blocks_offset = w->out.written;
 	row->passages = (uint32_t)w->n_passages;
+	row->pieces = (uint32_t)w->layout.n_pieces;
 	DS_TRY(ds_blocks_write(w, table, err));
 	row->dictionary = w->layout.has_dictionary ? (uint32_t)w->n_dictionaries : 0;
 	DS_TRY(put_documents(w, table, err));
@@ -311,6 +312,7 @@ static enum ds_status put_row(const struct ds_segment_row *row, struct ds_buf *r
 	ds_put_u32(bytes + 8, row->dictionary);
 	ds_put_u32(bytes + 12, row->passages);
 	ds_put_u32(bytes + 16, row->n_records);
+	ds_put_u32(bytes + 20, row->pieces);
 	DS_TRY(ds_buf_append(raw, bytes, 24, err));
 	for (uint32_t i = 0; i < row->n_records; i++) {
 		ds_put_u64(bytes, row->record[i].type);

@@ -1,6 +1,7 @@
 /* tables.c - what the records of a segment say: blocks, documents, pieces, passages */
 #include "archive/reader.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,6 +104,9 @@ static enum ds_status read_pieces(struct table *t)
 	uint64_t n;
 
 	DS_TRY(number_max(t, ds_cursor_left(&t->cur) / 2, &n));
+	if (t->seg->row.pieces != DS_ROW_UNKNOWN && t->seg->row.pieces != n)
+		return bad(t, "the pieces of documents and directory differ");
+	t->seg->row.pieces = (uint32_t)n;
 	DS_TRY(ds_grow(&a->piece, &a->cap_pieces, a->n_pieces + n, sizeof *a->piece, t->err));
 	length = ds_alloc(n, sizeof *length);
 	if (!length)
@@ -117,6 +121,12 @@ static enum ds_status read_pieces(struct table *t)
 	return st;
 }
 
+/* The piece of a number, or one that is lost: the first of all. */
+static uint64_t known(const struct ds_archive *a, uint64_t piece)
+{
+	return a->salvaged && (piece < a->first_known || piece >= a->n_pieces) ? 0 : piece;
+}
+
 /* A piece that block b refers to; *next_io: the one after the one before. */
 static enum ds_status read_reference(struct table *t, struct ds_block *b, uint64_t *next_io)
 {
@@ -125,9 +135,10 @@ static enum ds_status read_reference(struct table *t, struct ds_block *b, uint64
 
 	DS_TRY(number(t, &delta));
 	piece = *next_io + (uint64_t)ds_unzigzag(delta);
+	*next_io = piece + 1;
+	piece = known(a, piece);
 	if (piece >= t->seg->first_piece)
 		return bad(t, "a block refers to a piece that is not before it");
-	*next_io = piece + 1;
 	a->reference[a->n_references++] = piece;
 	b->references++;
 	if (a->block[a->piece[piece].block].depth >= b->depth)
@@ -190,12 +201,22 @@ static int is_open(const struct ds_archive *a)
 	return a->n_members && a->member[a->n_members - 1].m.document.size == DS_SIZE_UNKNOWN;
 }
 
+void ds_member_cut(struct ds_archive *a)
+{
+	const struct ds_extent_entry *e = a->extent + a->n_extents - 1;
+
+	if (!is_open(a))
+		return;
+	a->member[e->member].m.document.size = e->start + e->bytes;
+	a->member[e->member].lost |= DS_LOST_END;
+}
+
 /* Extents and the documents that begin in them. */
 static enum ds_status read_flags(struct table *t)
 {
 	struct ds_archive *a = t->a;
 	const uint64_t n = t->seg->extents;
-	int open = is_open(a);
+	int open = is_open(a), begins;
 
 	for (uint64_t i = 0; i < n; i++) {
 		struct ds_extent_entry *e = &a->extent[a->n_extents];
@@ -203,11 +224,17 @@ static enum ds_status read_flags(struct table *t)
 		uint64_t flags;
 
 		DS_TRY(number_max(t, DS_EXTENT_BEGIN | DS_EXTENT_END, &flags));
-		if ((flags & DS_EXTENT_BEGIN ? 1 : 0) == open)
-			return bad(t, "a document goes on without an open one, or the other way "
-				      "round");
+		begins = flags & DS_EXTENT_BEGIN ? 1 : 0;
+		if (begins == open) {
+			if (!a->salvaged || i > 0)
+				return bad(t, "a document goes on without an open one, or the "
+					      "other way round");
+			ds_member_cut(a);
+			entry.lost = begins ? 0 : DS_LOST_BEGIN;
+			begins = 1;
+		}
 		open = !(flags & DS_EXTENT_END);
-		if (flags & DS_EXTENT_BEGIN) {
+		if (begins) {
 			entry.m.document.size = DS_SIZE_UNKNOWN;
 			entry.first_use = UINT64_MAX;
 			DS_TRY(ds_grow(&a->member, &a->cap_members, a->n_members + 1, sizeof entry,
@@ -218,6 +245,12 @@ static enum ds_status read_flags(struct table *t)
 		a->n_extents++;
 	}
 	return DS_OK;
+}
+
+/* Whether an extent is not the first of its document. */
+static int goes_on(const struct ds_archive *a, const struct ds_extent_entry *e)
+{
+	return e > a->extent && e[-1].member == e->member;
 }
 
 static enum ds_status read_counts(struct table *t)
@@ -234,7 +267,7 @@ static enum ds_status read_counts(struct table *t)
 		struct ds_archive_member *m = &a->member[e->member].m;
 
 		DS_TRY(number_max(t, t->seg->row.passages, &n));
-		if (e->flags & DS_EXTENT_BEGIN)
+		if (!goes_on(a, e))
 			m->first_chunk = a->totals.passages;
 		e->passages = (uint32_t)n;
 		e->first_passage = a->totals.passages;
@@ -312,7 +345,7 @@ static enum ds_status read_uses(struct table *t, struct ds_extent_entry *e, uint
 	struct ds_member_entry *m = &a->member[e->member];
 	uint64_t at, code;
 
-	if (!(e->flags & DS_EXTENT_BEGIN))
+	if (goes_on(a, e))
 		e->start = e[-1].start + e[-1].bytes;
 	if (e->pieces > ds_cursor_left(&t->cur))
 		return bad(t, "a table ends early");
@@ -329,9 +362,10 @@ static enum ds_status read_uses(struct table *t, struct ds_extent_entry *e, uint
 			piece = *next_io + (uint64_t)ds_unzigzag(code - 1);
 		else
 			++*fresh_io;
+		*next_io = piece + 1;
+		piece = known(a, piece);
 		if (piece >= a->n_pieces)
 			return bad(t, "a piece that does not exist");
-		*next_io = piece + 1;
 		a->use[a->n_uses++] = (struct ds_use){at, piece};
 		at += a->piece[piece].length;
 		if (at >> 62)
@@ -347,18 +381,34 @@ static enum ds_status read_uses(struct table *t, struct ds_extent_entry *e, uint
 	return a->totals.text_bytes >> 62 ? bad(t, "documents too large to be true") : DS_OK;
 }
 
+/* A document whose beginning, with its name, is lost. */
+static enum ds_status name_rest(struct table *t, struct ds_document *d)
+{
+	char text[40], *name;
+
+	d->name_len = (size_t)snprintf(text, sizeof text, "lost+found/%llu",
+				       (unsigned long long)t->record);
+	name = ds_arena_alloc(&t->a->names, d->name_len + 1, 1);
+	if (!name)
+		return ds_fail_nomem(t->err, d->name_len + 1);
+	d->name = memcpy(name, text, d->name_len + 1);
+	return DS_OK;
+}
+
 static enum ds_status read_documents(struct table *t)
 {
 	struct ds_archive *a = t->a;
 	struct ds_segment_entry *seg = t->seg;
 	uint64_t fresh = seg->first_piece, next = fresh;
-	const size_t first_member = a->n_members;
+	size_t first_member = a->n_members;
 
 	DS_TRY(number_max(t, ds_cursor_left(&t->cur) / 3, &seg->extents));
 	DS_TRY(ds_grow(&a->extent, &a->cap_extents, a->n_extents + seg->extents, sizeof *a->extent,
 		       t->err));
 	seg->first_extent = a->n_extents;
 	DS_TRY(read_flags(t));
+	if (first_member < a->n_members && a->member[first_member].lost)
+		DS_TRY(name_rest(t, &a->member[first_member++].m.document));
 	DS_TRY(read_counts(t));
 	DS_TRY(read_names(t, first_member));
 	DS_TRY(read_hashes(t));
@@ -422,6 +472,8 @@ enum ds_status ds_tables_read(struct ds_archive *a, size_t s, struct ds_err *err
 		st = read_documents(&t);
 	if (st == DS_OK && ds_cursor_left(&t.cur))
 		st = bad(&t, "bytes after the end of a table");
+	if (t.seg->row.passages == DS_ROW_UNKNOWN)
+		t.seg->row.passages = (uint32_t)(a->totals.passages - first_passage);
 	if (st == DS_OK && a->totals.passages - first_passage != t.seg->row.passages)
 		st = bad(&t, "the passages of documents and directory differ");
 	ds_buf_fini(&raw);

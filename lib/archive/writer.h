@@ -43,7 +43,7 @@ struct ds_span {
 struct ds_segment_row {
 	uint64_t blocks_offset;
 	uint32_t dictionary; /* from 1; 0: none */
-	uint32_t passages, n_records;
+	uint32_t passages, n_records, pieces;
 	struct {
 		uint32_t type;
 		uint64_t offset;

@@ -138,6 +138,30 @@ $ ds-chunk many | head -c 5000 | ds-compress -o k.dsz; test ! -e k.dsz
 $ ds-compress -o k.dsz nothing; test ! -e k.dsz
 ! ds-compress: nothing: cannot read: No such file or directory
 
+What is left of a damaged archive: what is whole by its name, the rest with zeros for what is lost.
+$ seq 20000 >one && seq 30001 50000 >two && mkdir saved && ds-compress --no-index --chunk 16K -o w.dsz one two in/a.txt && cp w.dsz d.dsz && printf '\377' | dd of=d.dsz bs=1 seek=100 conv=notrunc 2>/dev/null; ds-compress -x --salvage d.dsz -C saved; ls saved saved/in && cmp saved/two two && cmp -l saved/one.part one | awk '$2 != 0' | wc -l
+> saved:
+> in
+> one.part
+> two
+>
+> saved/in:
+> a.txt
+> 0
+!~ ds-compress: d.dsz: 'one': bytes 0 to \d+ are lost
+? 0
+$ head -c -40 w.dsz >d.dsz; ds-compress -d --salvage d.dsz two >two.out; cmp two two.out
+!~ ds-compress: d.dsz: byte \d+: no footer at the end: .*
+!~ ds-compress: d.dsz: byte \d+: \d+ bytes belong to no documents that are left
+$ ds-compress -x --salvage w.dsz -C saved one && cmp saved/one one
+$ ds-compress -d --salvage one
+! ds-compress: one: byte 0: no part of an archive in it
+? 1
+$ ds-compress --salvage -o n.dsz one
+! ds-compress: --salvage goes with -x, -d or -l
+! Try 'ds-compress --help'.
+? 2
+
 Usage.
 $ ds-compress -d
 ! ds-compress: -d needs the archive's name, or - for standard input

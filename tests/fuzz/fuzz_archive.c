@@ -42,6 +42,43 @@ static void read_index(struct ds_archive *a, struct ds_buf *buf)
 		abort();
 }
 
+static enum ds_status discard(void *user, const void *bytes, size_t n, struct ds_err *err)
+{
+	(void)bytes;
+	(void)err;
+	*(uint64_t *)user += n;
+	return DS_OK;
+}
+
+static void tell(void *user, const struct ds_err *damage)
+{
+	(void)user;
+	if (!damage->message[0])
+		abort();
+}
+
+static void salvage_archive(const char *path)
+{
+	const struct ds_salvage s = {.tell = tell};
+	struct ds_buf buf = {0};
+	struct ds_archive *a;
+	uint64_t bytes = 0;
+	struct ds_rest rest = {.write = discard, .user = &bytes};
+	struct ds_err err;
+
+	if (ds_archive_salvage(&a, path, &s, &err) != DS_OK)
+		return;
+	for (uint64_t i = 0; i < ds_archive_members(a) && bytes < READ_MAX; i++) {
+		uint64_t unpacked;
+
+		(void)ds_archive_copy_rest(a, i, &s, &rest, &err);
+		(void)ds_archive_unpacked(a, i, &unpacked, &err);
+	}
+	read_index(a, &buf);
+	ds_buf_fini(&buf);
+	ds_archive_close(a);
+}
+
 static void read_archive(const char *path)
 {
 	struct ds_archive_totals totals;
@@ -104,11 +141,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 	read_archive(path);
+	salvage_archive(path);
 	memcpy(copy, data, size);
 	sign(copy, size);
 	if (pwrite(fd, copy, size, 0) != (ssize_t)size)
 		abort();
 	read_archive(path);
+	salvage_archive(path);
+	if (size > DS_ARCHIVE_FOOTER_BYTES) { /* by the records alone */
+		if (ftruncate(fd, (off_t)(size - DS_ARCHIVE_FOOTER_BYTES)) != 0)
+			abort();
+		salvage_archive(path);
+	}
 	free(copy);
 	close(fd);
 	return 0;
