@@ -23,6 +23,7 @@ enum {
 	OPT_EMBEDDINGS,
 	OPT_INDEX_BITS,
 	OPT_CONTEXT,
+	OPT_JOIN,
 	OPT_LEVEL,
 	OPT_LM,
 	OPT_NAME,
@@ -40,10 +41,11 @@ static const struct cli_opt options[] = {
 	{'l', "list", NULL, "list the documents"},
 	{'t', "test", NULL, "check every byte"},
 	{OPT_ADD, "add", NULL, "keep what the archive of -o holds, and add to it"},
+	{OPT_JOIN, "join", NULL, "one archive of several, as they are"},
 	{OPT_REMOVE, "remove", NULL, "take the documents named out of the archive of -o"},
 	{OPT_SALVAGE, "salvage", NULL, "with -x, -d, -l: what is left of a damaged archive"},
 	{'C', "directory", "DIR", "extract below DIR (default: .)"},
-	{'f', "force", NULL, "extract over files that exist"},
+	{'f', "force", NULL, "extract over files, add in place of documents of the same name"},
 	{OPT_LEVEL, "level", "N", "-1 to -22: faster to smaller (default: 19)"},
 	{OPT_STRONG, "strong", NULL, "smaller by a fifth or more; slow, and slow to read"},
 	{OPT_CHUNK, "chunk", "SIZE", "bytes unpacked to read one passage (default: 256K)"},
@@ -78,7 +80,7 @@ static const char examples[] =
 struct compress {
 	struct cli cli;
 	int mode; /* 'd', 'x', 'l', 't'; 0: make an archive */
-	bool add, remove, force, no_index, embeddings, salvage;
+	bool add, remove, force, no_index, embeddings, salvage, join;
 	unsigned bits; /* of embeddings alone; 0: the default */
 	const char *folder, *name;
 	uint32_t passage_tokens, overlap_tokens;
@@ -89,10 +91,34 @@ struct compress {
 	unsigned threads;
 };
 
+/* What an option without an argument sets; NULL for others. */
+static bool *flag_of(struct compress *z, int key)
+{
+	switch (key) {
+	case 'f':
+		return &z->force;
+	case OPT_ADD:
+		return &z->add;
+	case OPT_EMBEDDINGS:
+		return &z->embeddings;
+	case OPT_JOIN:
+		return &z->join;
+	case OPT_NO_INDEX:
+		return &z->no_index;
+	case OPT_REMOVE:
+		return &z->remove;
+	case OPT_SALVAGE:
+		return &z->salvage;
+	}
+	return NULL;
+}
+
 static void on_option(struct cli *cli, int key, const char *arg)
 {
 	struct compress *z = cli->user;
 
+	if (flag_of(z, key))
+		*flag_of(z, key) = true;
 	switch (key) {
 	case 'd':
 	case 'x':
@@ -105,27 +131,12 @@ static void on_option(struct cli *cli, int key, const char *arg)
 	case 'C':
 		z->folder = arg;
 		break;
-	case 'f':
-		z->force = true;
-		break;
 	case 's':
 		z->passage_tokens = (uint32_t)cli_num(cli, arg, "-s", 1, 1 << 20);
-		break;
-	case OPT_ADD:
-		z->add = true;
-		break;
-	case OPT_SALVAGE:
-		z->salvage = true;
-		break;
-	case OPT_REMOVE:
-		z->remove = true;
 		break;
 	case OPT_BITS:
 		z->bits = (unsigned)cli_num(cli, arg, "--bits", DS_EMBEDDINGS_BITS_MIN,
 					    DS_EMBEDDINGS_BITS_MAX);
-		break;
-	case OPT_EMBEDDINGS:
-		z->embeddings = true;
 		break;
 	case OPT_INDEX_BITS:
 		z->archive.bits = (unsigned)cli_num(cli, arg, "--index-bits", 1, 4);
@@ -148,9 +159,6 @@ static void on_option(struct cli *cli, int key, const char *arg)
 		break;
 	case OPT_NAME:
 		z->name = arg;
-		break;
-	case OPT_NO_INDEX:
-		z->no_index = true;
 		break;
 	case OPT_STRONG:
 		z->archive.strong = 1;
@@ -288,6 +296,25 @@ static enum ds_status fill(struct compress *z, struct ds_archive_writer *w, uint
 	return st;
 }
 
+/* All of the archives given into one. */
+static enum ds_status join(struct compress *z, struct ds_archive_writer *w, uint64_t *input_ret,
+			   struct ds_err *err)
+{
+	enum ds_status st = DS_OK;
+
+	for (int i = 0; st == DS_OK && i < z->cli.n_operand; i++) {
+		struct ds_archive_totals t;
+		struct ds_archive *a;
+
+		DS_TRY(ds_archive_open(&a, z->cli.operand[i], err));
+		ds_archive_totals(a, &t);
+		*input_ret += t.file_bytes;
+		st = ds_archive_join(w, a, err);
+		ds_archive_close(a);
+	}
+	return st;
+}
+
 static enum ds_status make_archive(struct compress *z, struct ds_err *err)
 {
 	struct ds_archive_writer *w;
@@ -296,10 +323,11 @@ static enum ds_status make_archive(struct compress *z, struct ds_err *err)
 	enum ds_status st;
 
 	z->archive.words = !z->no_index;
+	z->archive.replace = z->force;
 	DS_TRY(ds_pool_new(&z->archive.pool, z->cli.jobs, err));
 	st = (z->add ? ds_archive_append : ds_archive_create)(&w, z->cli.output, &z->archive, err);
 	if (st == DS_OK) {
-		st = fill(z, w, &input, err);
+		st = (z->join ? join : fill)(z, w, &input, err);
 		if (st != DS_OK)
 			ds_archive_abort(w);
 		else
@@ -585,9 +613,10 @@ static void check_usage(struct compress *z)
 		if (cli->n_operand == 0)
 			cli_usage(cli, "-%c needs the archive's name, or - for standard input",
 				  z->mode);
-		if (z->add || z->remove || z->name || z->no_index)
+		if (z->add || z->remove || z->join || z->name || z->no_index)
 			cli_usage(cli,
-				  "-%c makes no archive: --add, --remove, --name, --no-index do "
+				  "-%c makes no archive: --add, --remove, --join, --name, "
+				  "--no-index do "
 				  "not fit",
 				  z->mode);
 		if (cli->output && z->mode != 'd')
@@ -608,21 +637,27 @@ static void check_usage(struct compress *z)
 	if (!z->archive.block_bytes)
 		z->archive.block_bytes =
 			z->archive.lm ? DS_ARCHIVE_LM_BLOCK_DEFAULT : DS_ARCHIVE_BLOCK_DEFAULT;
-	if (z->force || z->folder[0] != '.' || z->folder[1])
-		cli_usage(cli, "-f and -C go with -x");
-	if (z->add && z->remove)
-		cli_usage(cli, "--add and --remove exclude each other");
-	if (z->remove && cli->n_operand == 0)
-		cli_usage(cli, "--remove needs the names of documents");
-	if ((z->add || z->remove) && (!cli->output || strcmp(cli->output, "-") == 0))
-		cli_usage(cli, "--%s needs the archive: -o FILE", z->add ? "add" : "remove");
+	if (z->folder[0] != '.' || z->folder[1])
+		cli_usage(cli, "-C goes with -x");
+	if (z->force && !z->add && !z->join)
+		cli_usage(cli, "-f goes with -x, --add or --join");
+	if (z->add + z->remove + z->join > 1)
+		cli_usage(cli, "--add, --remove and --join exclude each other");
+	if ((z->remove || z->join) && cli->n_operand == 0)
+		cli_usage(cli, "--%s needs the names of %s", z->join ? "join" : "remove",
+			  z->join ? "archives" : "documents");
+	if ((z->add || z->remove || z->force) && (!cli->output || strcmp(cli->output, "-") == 0))
+		cli_usage(cli, "--%s needs the archive: -o FILE",
+			  z->add      ? "add"
+			  : z->remove ? "remove"
+				      : "force");
 	if (!cli->output && isatty(STDOUT_FILENO))
 		cli_usage(cli, "an archive is not for a terminal; name a file with -o");
 	if (z->overlap_tokens == UINT32_MAX)
 		z->overlap_tokens = z->passage_tokens / 8;
 	if (z->overlap_tokens >= z->passage_tokens)
 		cli_usage(cli, "--overlap must be smaller than -s");
-	if (!z->remove)
+	if (!z->remove && !z->join)
 		cli_refuse_terminal(cli);
 }
 

@@ -44,6 +44,7 @@ struct ds_archive_options {
 	unsigned bits; /* of a dimension of them, 1..4; 0: as in the old archive, or the default */
 	struct ds_pool *pool; /* borrowed; NULL: one thread.  The bytes do not depend on it */
 	int words;	      /* index the words of passages */
+	int replace;	      /* a document takes the place of one that has its name */
 	/* The file of the language model that text is coded by where that is smaller, borrowed;
 	 * NULL: none.  Text then lies in the order it came. */
 	const char *lm;
@@ -62,7 +63,7 @@ enum ds_status ds_archive_append(struct ds_archive_writer **w_ret, const char *p
 enum ds_status ds_archive_embeddings(struct ds_archive_writer *w, uint64_t model, uint32_t dims,
 				     struct ds_err *err);
 /* A document begins; its chunks or bytes follow in order, then its end.  DS_EINVAL when the archive
- * has a document of this name. */
+ * has a document of this name, and it is not to be replaced. */
 enum ds_status ds_archive_document(struct ds_archive_writer *w, const struct ds_document *d,
 				   struct ds_err *err);
 /* A chunk: it begins at or before the end of the bytes given so far, and what it repeats of them
@@ -100,6 +101,9 @@ enum ds_status ds_archive_commit(struct ds_archive_writer *w, struct ds_archive_
 				 struct ds_err *err);
 void ds_archive_abort(struct ds_archive_writer *w);
 
+/* All of an archive, which is of the same model, after what w holds; nothing is coded anew. */
+enum ds_status ds_archive_join(struct ds_archive_writer *w, const struct ds_archive *a,
+			       struct ds_err *err);
 /*
  * An archive like path without the members for which removed[member] is set.  Segments that hold
  * nothing of them are copied, the documents of the others are packed anew with the options' level

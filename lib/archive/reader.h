@@ -136,6 +136,10 @@ enum ds_status ds_passages_read(struct ds_archive *a, size_t s, struct ds_err *e
 /* The part of member m that holds byte start of it. */
 const struct ds_use *ds_use_find(const struct ds_archive *a, const struct ds_member_entry *m,
 				 uint64_t start);
+/* Segment number s of a into w, its records as they are; dictionary: [a->n_dictionaries] their
+ * numbers in w, 0: not there yet.  Pieces of segments before must be there as they are here. */
+enum ds_status ds_segment_copy(struct ds_archive_writer *w, const struct ds_archive *a, size_t s,
+			       uint32_t *dictionary, struct ds_err *err);
 /* The raw bytes of a block, valid until the next call. */
 enum ds_status ds_block_load(struct ds_archive *a, uint64_t index, const uint8_t **text_ret,
 			     struct ds_err *err);

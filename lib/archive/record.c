@@ -68,6 +68,12 @@ enum ds_status ds_archive_footer_get(const struct ds_map *map, uint64_t end,
 	if (XXH3_64bits(p, 24) != ds_get_u64(p + 24))
 		return ds_fail_at(err, DS_ECORRUPT, map->path, at,
 				  "checksum of the footer does not match");
+	at = end - ds_get_u64(p + 16);
+	if (at && at < end && end - at >= 8 && memcmp(map->data + at, header_magic, 8) == 0)
+		return ds_fail_at(err, DS_EFORMAT, map->path, at,
+				  "another archive begins here: ds-compress --join makes one of "
+				  "several");
+	at = end - DS_ARCHIVE_FOOTER_BYTES;
 	if (ds_get_u64(p + 16) != end)
 		return ds_fail_at(err, DS_EFORMAT, map->path, at + 16,
 				  "the footer is of an archive of %llu bytes, this one has %llu",

@@ -199,81 +199,6 @@ static enum ds_status put_segment(struct removal *r, size_t s)
 	return DS_OK;
 }
 
-/* Dictionaries that lie between two places move with them. */
-static enum ds_status copy_dictionaries(struct removal *r, uint64_t from, uint64_t end)
-{
-	struct ds_archive_writer *w = r->w;
-
-	for (size_t i = 0; i < r->a->n_dictionaries; i++) {
-		uint64_t offset = r->a->dictionary[i].offset;
-		struct ds_record d;
-
-		if (offset < from || offset >= end)
-			continue;
-		DS_TRY(ds_record_get(&r->a->map, offset, end, &d, r->err));
-		DS_TRY(ds_grow(&w->dictionary, &w->cap_dictionaries, w->n_dictionaries + 1,
-			       sizeof *w->dictionary, r->err));
-		w->dictionary[w->n_dictionaries++] = offset - from + w->out.written;
-		r->dictionary[i] = (uint32_t)w->n_dictionaries;
-	}
-	return DS_OK;
-}
-
-/* Names and figures of a copied segment. */
-static enum ds_status adopt_documents(struct removal *r, size_t s)
-{
-	const struct ds_archive *a = r->a;
-	const struct ds_segment_entry *seg = &a->segment[s];
-	struct ds_archive_totals *t = &r->w->totals;
-
-	for (uint64_t i = seg->first_extent; i < seg->first_extent + seg->extents; i++) {
-		const struct ds_extent_entry *e = &a->extent[i];
-		const struct ds_document *d = &a->member[e->member].m.document;
-
-		t->text_bytes += e->bytes;
-		if (i > 0 && a->extent[i - 1].member == e->member)
-			continue;
-		DS_TRY(ds_writer_name(r->w, d->name, d->name_len, r->err));
-		t->documents++;
-	}
-	t->passages += seg->row.passages;
-	for (uint64_t i = 0; i < seg->blocks; i++) {
-		const struct ds_block *b = &a->block[seg->first_block + i];
-		struct ds_record block;
-
-		DS_TRY(ds_record_get(&a->map, b->offset, a->directory_offset, &block, r->err));
-		ds_record_count(&block, t);
-	}
-	r->w->first_piece += seg->pieces;
-	r->w->first_block += seg->blocks;
-	return DS_OK;
-}
-
-static enum ds_status copy_segment(struct removal *r, size_t s)
-{
-	const struct ds_archive *a = r->a;
-	struct ds_archive_writer *w = r->w;
-	struct ds_segment_row row = a->segment[s].row;
-	const uint64_t from = row.blocks_offset;
-	struct ds_record last;
-
-	DS_TRY(ds_segment_close(w, r->err));
-	row.blocks_offset = w->out.written;
-	for (uint32_t i = 0; i < row.n_records; i++) {
-		DS_TRY(ds_record_get(&a->map, row.record[i].offset, a->directory_offset, &last,
-				     r->err));
-		ds_record_count(&last, &w->totals);
-		row.record[i].offset += row.blocks_offset - from;
-	}
-	DS_TRY(copy_dictionaries(r, from, last.end));
-	if (row.dictionary)
-		row.dictionary = r->dictionary[row.dictionary - 1];
-	DS_TRY(ds_grow(&w->segment, &w->cap_segments, w->n_segments + 1, sizeof row, r->err));
-	w->segment[w->n_segments++] = row;
-	DS_TRY(adopt_documents(r, s));
-	return ds_out_write(&w->out, a->map.data + from, last.end - from, r->err);
-}
-
 static enum ds_status rewrite(struct removal *r)
 {
 	struct ds_archive *a = r->a;
@@ -291,7 +216,7 @@ static enum ds_status rewrite(struct removal *r)
 		if (r->opened[chain_end(r, s)])
 			DS_TRY(put_segment(r, s));
 		else
-			DS_TRY(copy_segment(r, s));
+			DS_TRY(ds_segment_copy(r->w, a, s, r->dictionary, r->err));
 	}
 	return DS_OK;
 }

@@ -119,9 +119,13 @@ enum ds_status ds_writer_name(struct ds_archive_writer *w, const char *name, siz
 		w->names_seen = grown;
 		w->names_size = size;
 	}
-	if (!names_insert(w->names_seen, w->names_size, hash ? hash : 1))
+	if (!names_insert(w->names_seen, w->names_size, hash ? hash : 1)) {
+		w->replaces = w->options.replace;
+		if (w->replaces)
+			return DS_OK;
 		return ds_fail(err, DS_EINVAL, "'%.*s' is in the archive already",
 			       n > 200 ? 200 : (int)n, name);
+	}
 	w->n_names++;
 	return DS_OK;
 }
@@ -486,7 +490,9 @@ enum ds_status ds_archive_commit(struct ds_archive_writer *w, struct ds_archive_
 	if (st == DS_OK)
 		st = ds_directory_write(w, err);
 	w->totals.file_bytes = w->out.written;
-	if (st == DS_OK) {
+	if (st == DS_OK && w->replaces) {
+		st = ds_writer_replace(w, &w->totals, err);
+	} else if (st == DS_OK) {
 		st = ds_out_commit(&w->out, err);
 		w->out_open = 0;
 	}

@@ -69,6 +69,7 @@ struct ds_archive_writer {
 	struct ds_history history;
 	uint64_t first_piece, first_block; /* of the segment */
 	int committing;
+	int replaces; /* a document has the name of one before */
 
 	/* the document being written */
 	int in_document;
@@ -94,6 +95,10 @@ enum ds_status ds_writer_name(struct ds_archive_writer *w, const char *name, siz
 			      struct ds_err *err);
 /* Write the segment collected so far, if there is anything in it, and begin another. */
 enum ds_status ds_segment_close(struct ds_archive_writer *w, struct ds_err *err);
+/* What is written has documents of one name: instead of it, all but the last ones of each name
+ * become the archive. */
+enum ds_status ds_writer_replace(struct ds_archive_writer *w, struct ds_archive_totals *totals_ret,
+				 struct ds_err *err);
 /* The directory and the footer. */
 enum ds_status ds_directory_write(struct ds_archive_writer *w, struct ds_err *err);
 

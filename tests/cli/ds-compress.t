@@ -104,6 +104,30 @@ $ ds-compress --remove -o r.dsz other
 ? 1
 $ cmp r.dsz only.dsz
 
+Documents in the place of others of their name.
+$ cp many kept && ds-compress --no-index -o p.dsz many in && seq 5 >many && ds-compress --no-index --add -f -o p.dsz many in/a.txt && ds-compress -l p.dsz | cut -c 1-12,31- && ds-compress -t p.dsz && ds-compress -d p.dsz many | cmp - many && ls -A | grep -c tmp; mv kept many
+>            0 in/empty
+>            3 in/sub/b.bin
+>           10 many
+>           23 in/a.txt
+> 0
+
+Archives joined: what is in them, as it is.
+$ ds-compress -o j1.dsz lines in && ds-compress --add -o j1.dsz few && sed 's/7 of/7 in/' lines >lines2 && ds-compress -o j2.dsz lines2 many && ds-compress --join -o j.dsz j1.dsz j2.dsz && ds-compress -t j.dsz && { ds-compress -l j1.dsz && ds-compress -l j2.dsz; } >want && ds-compress -l j.dsz | cmp - want && for i in lines few lines2 many; do ds-compress -d j.dsz $i | cmp - $i; done
+$ ds-compress --join j1.dsz >j3.dsz && cmp j1.dsz j3.dsz && ds-grep -w sentence j.dsz | cut -d : -f 1
+> in/a.txt
+$ ds-compress --join l.dsz e.dsz >jl.dsz && ds-compress -t --lm m/llama-q8_0.gguf jl.dsz && ds-compress -d jl.dsz again | cmp - again
+$ ds-compress --remove -o j.dsz lines2 many && cmp j.dsz j1.dsz && ds-compress --add -o j.dsz lines2 && ds-compress -t j.dsz && ds-compress -d j.dsz lines2 | cmp - lines2
+$ ds-compress --join -o none.dsz j1.dsz a.dsz; test ! -e none.dsz
+! ds-compress: a.dsz: 'in/a.txt' is in the archive already
+$ ds-compress --join -f -o j.dsz j1.dsz a.dsz && ds-compress -t j.dsz && ds-compress -l j.dsz | wc -l
+> 6
+$ cat j1.dsz j2.dsz >cat.dsz; ds-compress -l cat.dsz
+!~ ds-compress: cat.dsz: byte \d+: another archive begins here: ds-compress --join makes one of several
+? 1
+$ ds-compress --join -o none.dsz j1.dsz many; test ! -e none.dsz
+! ds-compress: many: byte 0: not an archive of ds-compress
+
 What must not be extracted, or replaced.
 $ ds-compress -x a.dsz -C out in/a.txt
 ! ds-compress: in/a.txt: is there already; -f replaces it
