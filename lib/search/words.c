@@ -21,7 +21,8 @@ static enum ds_status add_postings(struct ds_words_builder *b, struct ds_err *er
 {
 	struct ds_terms *t = &b->scratch;
 
-	qsort(t->hash, t->n, sizeof *t->hash, compare_hash);
+	if (t->n)
+		qsort(t->hash, t->n, sizeof *t->hash, compare_hash);
 	DS_TRY(ds_grow(&b->posting, &b->cap, b->n + t->n, sizeof *b->posting, err));
 	for (size_t i = 0; i < t->n;) {
 		size_t j = i + 1;
@@ -138,7 +139,8 @@ enum ds_status ds_words_query_init(struct ds_words_query *q, const void *text, s
 		ds_terms_fini(&terms);
 		return st;
 	}
-	qsort(terms.hash, terms.n, sizeof *terms.hash, compare_hash);
+	if (terms.n)
+		qsort(terms.hash, terms.n, sizeof *terms.hash, compare_hash);
 	q->hash = terms.hash;
 	for (size_t i = 0; i < terms.n; i++)
 		if (i == 0 || terms.hash[i] != terms.hash[i - 1])
