@@ -277,7 +277,8 @@ static void print(const struct bench *b, const char *path)
 	       "\"meaning_ms\": %.1f, \"words_ms\": %.1f}\n",
 	       (double)b->count[MEANING] / ten,
 	       (double)b->count[WORDS] / (double)b->count[TRUE_WORDS], 1e3 * b->exact_seconds / q,
-	       1e3 * b->scan_seconds / q, 1e3 * b->find_seconds[0] / q, 1e3 * b->find_seconds[1] / q);
+	       1e3 * b->scan_seconds / q, 1e3 * b->find_seconds[0] / q,
+	       1e3 * b->find_seconds[1] / q);
 }
 
 static void archive(const char *path, const char *frames, const char *queries, const char *model)
