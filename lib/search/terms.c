@@ -28,6 +28,8 @@ static int is_dense(uint32_t cp)
 
 static enum kind kind_of(uint32_t cp)
 {
+	if (cp < 0x80)
+		return (cp | 0x20) - 'a' < 26 || cp - '0' < 10 ? LETTER : GAP;
 	if (cp == DS_UTF8_INVALID)
 		return GAP;
 	switch (utf8proc_category((utf8proc_int32_t)cp)) {

@@ -387,6 +387,47 @@ START_TEST(test_passages_come_back)
 }
 END_TEST
 
+/* What is coded is not coded again when other documents go. */
+START_TEST(test_codes_stay_when_others_go)
+{
+	static const float v[2][3] = {{0.1F, -0.7F, 0.7F}, {0.9F, 0.3F, -0.3F}};
+	static const uint8_t removed[2] = {1, 0};
+	struct ds_archive_options o = embedded;
+	struct ds_archive_vectors vectors;
+	struct ds_archive_writer *w;
+	struct ds_archive *a;
+	uint8_t row[2][4], scale[2][2];
+	struct ds_err err;
+
+	o.bits = 2;
+	ck_assert_int_eq(ds_archive_create(&w, PATH, &o, &err), DS_OK);
+	for (int i = 0; i < 2; i++) {
+		struct ds_document d = {.name = i ? "b" : "a", .name_len = 1};
+
+		ck_assert_int_eq(ds_archive_document(w, &d, &err), DS_OK);
+		ck_assert_int_eq(add_chunk(w, chunked, 0, 14, v[i], &err), DS_OK);
+		ck_assert_int_eq(ds_archive_document_end(w, NULL, &err), DS_OK);
+	}
+	ck_assert_int_eq(ds_archive_commit(w, NULL, &err), DS_OK);
+	for (uint32_t i = 0; i < 2; i++) {
+		ck_assert_int_eq(ds_archive_open(&a, PATH, &err), DS_OK);
+		ck_assert_int_eq(ds_archive_vectors(a, 0, &vectors, &err), DS_OK);
+		ck_assert_uint_eq(vectors.bits, 2);
+		ck_assert_uint_eq(vectors.n, 2 - i);
+		ds_code_row(vectors.rows, vectors.n, ds_code_row_bytes(2, 3), vectors.n - 1, row[i]);
+		memcpy(scale[i], vectors.scale + 2 * (vectors.n - 1), 2);
+		o.bits = 0; /* as the archive has */
+		if (i == 0)
+			ck_assert_int_eq(ds_archive_remove(a, PATH, removed, &o, NULL, &err),
+					 DS_OK);
+		ds_archive_close(a);
+	}
+	ck_assert_mem_eq(row[0], row[1], ds_code_row_bytes(2, 3));
+	ck_assert_mem_eq(scale[0], scale[1], 2);
+	unlink(PATH);
+}
+END_TEST
+
 START_TEST(test_chunks_must_join)
 {
 	static const struct {
@@ -544,6 +585,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_blocks_refer_to_what_went_before, 0, 2);
 	tcase_add_test(tc, test_names_are_unique);
 	tcase_add_test(tc, test_passages_come_back);
+	tcase_add_test(tc, test_codes_stay_when_others_go);
 	tcase_add_test(tc, test_chunks_must_join);
 	tcase_add_test(tc, test_every_bit_is_guarded);
 	tcase_add_test(tc, test_memory_runs_out);
