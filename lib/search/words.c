@@ -57,6 +57,7 @@ void ds_words_truncate(struct ds_words_builder *b, size_t n)
 		if (b->posting[i].passage < n)
 			b->posting[kept++] = b->posting[i];
 	b->n = kept;
+	b->sorted = 0;
 	b->n_passages = n < b->n_passages ? n : b->n_passages;
 	b->bytes = n ? b->bytes : 0;
 }
@@ -72,8 +73,11 @@ void ds_words_builder_fini(struct ds_words_builder *b)
 /* Stable radix sort by hash: postings of a term stay in order of passages. */
 enum ds_status ds_words_sort(struct ds_words_builder *b, struct ds_err *err)
 {
-	struct ds_posting *other = ds_alloc(b->n, sizeof *other);
+	struct ds_posting *other;
 
+	if (b->sorted == b->n)
+		return DS_OK;
+	other = ds_alloc(b->n, sizeof *other);
 	if (!other)
 		return ds_fail_nomem(err, (uint64_t)b->n * sizeof *other);
 	for (unsigned shift = 0; shift < 32; shift += 8) {
@@ -90,7 +94,7 @@ enum ds_status ds_words_sort(struct ds_words_builder *b, struct ds_err *err)
 		b->posting = other;
 		other = swap;
 	}
-	b->cap = b->n; /* the arrays may have changed places */
+	b->cap = b->sorted = b->n; /* the arrays may have changed places */
 	free(other);
 	return DS_OK;
 }

@@ -36,7 +36,7 @@ struct ds_posting {
 struct ds_words_builder {
 	struct ds_terms scratch;
 	struct ds_posting *posting; /* [n] */
-	size_t n, cap;
+	size_t n, cap, sorted; /* the first sorted ones are in order of hash, then passage */
 	uint32_t *length; /* [n_passages] terms of each passage */
 	size_t n_passages, cap_length;
 	uint64_t bytes; /* of all texts */
