@@ -29,6 +29,8 @@ enum {
 	OPT_NAME,
 	OPT_NO_INDEX,
 	OPT_OVERLAP,
+	OPT_PLAIN,
+	OPT_RANGE,
 	OPT_REMOVE,
 	OPT_SALVAGE,
 	OPT_STRONG
@@ -43,6 +45,8 @@ static const struct cli_opt options[] = {
 	{OPT_ADD, "add", NULL, "keep what the archive of -o holds, and add to it"},
 	{OPT_JOIN, "join", NULL, "one archive of several, as they are"},
 	{OPT_REMOVE, "remove", NULL, "take the documents named out of the archive of -o"},
+	{OPT_RANGE, "range", "A-B", "with -d: bytes A to B of a document, B not included"},
+	{OPT_PLAIN, "plain", NULL, "one document in a form that zstd -d reads"},
 	{OPT_SALVAGE, "salvage", NULL, "with -x, -d, -l: what is left of a damaged archive"},
 	{'C', "directory", "DIR", "extract below DIR (default: .)"},
 	{'f', "force", NULL, "extract over files, add in place of documents of the same name"},
@@ -80,7 +84,8 @@ static const char examples[] =
 struct compress {
 	struct cli cli;
 	int mode; /* 'd', 'x', 'l', 't'; 0: make an archive */
-	bool add, remove, force, no_index, embeddings, salvage, join;
+	bool add, remove, force, no_index, embeddings, salvage, join, plain;
+	struct span range;
 	unsigned bits; /* of embeddings alone; 0: the default */
 	const char *folder, *name;
 	uint32_t passage_tokens, overlap_tokens;
@@ -90,6 +95,29 @@ struct compress {
 	uint64_t input_bytes;
 	unsigned threads;
 };
+
+/* Bytes read at a time for --range. */
+#define RANGE_PART ((uint64_t)16 << 20)
+
+static bool has_range(const struct compress *z)
+{
+	return z->range.start || z->range.end != UINT64_MAX;
+}
+
+/* START-END, or START- for all that follows. */
+static void get_range(struct cli *cli, const char *arg, struct span *range)
+{
+	const char *dash = strchr(arg, '-');
+	char start[24];
+
+	if (!dash || dash == arg || (size_t)(dash - arg) >= sizeof start)
+		cli_usage(cli, "--range: '%s' is not START-END", arg);
+	memcpy(start, arg, (size_t)(dash - arg));
+	start[dash - arg] = '\0';
+	range->start = cli_num(cli, start, "--range", 0, INT64_MAX);
+	if (dash[1])
+		range->end = cli_num(cli, dash + 1, "--range", range->start, INT64_MAX);
+}
 
 /* What an option without an argument sets; NULL for others. */
 static bool *flag_of(struct compress *z, int key)
@@ -105,6 +133,8 @@ static bool *flag_of(struct compress *z, int key)
 		return &z->join;
 	case OPT_NO_INDEX:
 		return &z->no_index;
+	case OPT_PLAIN:
+		return &z->plain;
 	case OPT_REMOVE:
 		return &z->remove;
 	case OPT_SALVAGE:
@@ -159,6 +189,9 @@ static void on_option(struct cli *cli, int key, const char *arg)
 		break;
 	case OPT_NAME:
 		z->name = arg;
+		break;
+	case OPT_RANGE:
+		get_range(cli, arg, &z->range);
 		break;
 	case OPT_STRONG:
 		z->archive.strong = 1;
@@ -468,6 +501,30 @@ static void tell_damage(void *user, const struct ds_err *damage)
 	cli_error(&z->cli, damage);
 }
 
+/* The bytes of --range of a member. */
+static enum ds_status copy_range(const struct compress *z, struct ds_archive *a, uint64_t index,
+				 void *out, struct ds_err *err)
+{
+	uint64_t at = z->range.start, end = z->range.end;
+	struct ds_archive_member m;
+	struct ds_buf text = {0};
+	enum ds_status st;
+
+	DS_TRY(ds_archive_member(a, index, &m, err));
+	end = end == UINT64_MAX ? m.document.size : end;
+	do {
+		uint64_t n = end - at < RANGE_PART ? end - at : RANGE_PART;
+
+		text.len = 0;
+		st = ds_archive_read(a, index, at, at + n, &text, err);
+		if (st == DS_OK)
+			st = ds_out_write(out, text.data, text.len, err);
+		at += n;
+	} while (st == DS_OK && at < end);
+	ds_buf_fini(&text);
+	return st;
+}
+
 /* Do with one member what the mode says. */
 static enum ds_status use_member(struct compress *z, struct ds_archive *a, uint64_t index,
 				 void *target, struct ds_err *err)
@@ -480,6 +537,8 @@ static enum ds_status use_member(struct compress *z, struct ds_archive *a, uint6
 	DS_TRY(ds_archive_member(a, index, &m, err));
 	if (z->mode == 'd' && z->salvage)
 		return ds_archive_copy_rest(a, index, &salvage, &rest, err);
+	if (z->mode == 'd' && has_range(z))
+		return copy_range(z, a, index, target, err);
 	if (z->mode == 'd')
 		return ds_archive_copy(a, index, to_stdout, target, err);
 	if (z->mode == 'x' && z->salvage)
@@ -597,10 +656,31 @@ static void check_embeddings_usage(struct compress *z)
 	cli_refuse_terminal(cli);
 }
 
+static void check_plain_usage(struct compress *z)
+{
+	struct cli *cli = &z->cli;
+
+	if (z->add || z->remove || z->join || z->salvage || z->archive.strong || z->archive.lm ||
+	    z->no_index || z->name)
+		cli_usage(cli, "--plain goes with --level, --chunk, -d and -t");
+	if (!z->archive.block_bytes)
+		z->archive.block_bytes = DS_ARCHIVE_BLOCK_DEFAULT;
+	if (!z->mode && !cli->output && isatty(STDOUT_FILENO))
+		cli_usage(cli, "packed bytes are not for a terminal; name a file with -o");
+	cli_refuse_terminal(cli);
+	cli_refuse_overwrite(cli);
+}
+
 static void check_usage(struct compress *z)
 {
 	struct cli *cli = &z->cli;
 
+	if (has_range(z) && (z->mode != 'd' || z->salvage))
+		cli_usage(cli, "--range goes with -d");
+	if (z->plain) {
+		check_plain_usage(z);
+		return;
+	}
 	if (z->embeddings) {
 		check_embeddings_usage(z);
 		return;
@@ -668,6 +748,7 @@ int main(int argc, char **argv)
 		.passage_tokens = 512,
 		.overlap_tokens = UINT32_MAX,
 		.threads = 1,
+		.range = {0, UINT64_MAX},
 		.archive = {.level = DS_ARCHIVE_LEVEL_DEFAULT},
 	};
 	struct ds_err err;
@@ -687,6 +768,17 @@ int main(int argc, char **argv)
 	if (z.embeddings) {
 		compress_embeddings(&z.cli, z.mode, z.bits ? z.bits : DS_EMBEDDINGS_BITS_MAX,
 				    z.archive.level);
+		return cli_finish(&z.cli);
+	}
+	if (z.plain || ((z.mode == 'd' || z.mode == 't') && z.cli.n_operand == 1 &&
+			compress_is_plain(z.cli.operand[0]))) {
+		const struct plain_options o = {
+			.level = z.archive.level,
+			.frame_bytes = z.archive.block_bytes,
+			.range = z.range,
+		};
+
+		compress_plain(&z.cli, z.mode, &o);
 		return cli_finish(&z.cli);
 	}
 	if (!z.mode && (z.remove ? remove_members : make_archive)(&z, &err) != DS_OK)

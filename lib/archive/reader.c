@@ -7,27 +7,26 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-/* The map of a stream: its bytes in an unlinked file. */
-static enum ds_status map_stream(struct ds_archive *a, struct ds_in *in, struct ds_err *err)
+enum ds_status ds_spill_map(struct ds_map *map, int *spill, struct ds_in *in, struct ds_err *err)
 {
 	uint8_t bytes[1 << 16];
 	char path[64];
 	uint64_t at = 0;
 	size_t got;
 
-	DS_TRY(ds_spill_open(&a->spill, err));
+	DS_TRY(ds_spill_open(spill, err));
 	for (;;) {
 		DS_TRY(ds_in_read(in, bytes, sizeof bytes, &got, err));
 		if (got == 0)
 			break;
-		DS_TRY(ds_pwrite_all(a->spill, bytes, got, at, err));
+		DS_TRY(ds_pwrite_all(*spill, bytes, got, at, err));
 		at += got;
 	}
-	snprintf(path, sizeof path, "/proc/self/fd/%d", a->spill);
-	DS_TRY(ds_map_open(&a->map, path, err));
-	free(a->map.path);
-	a->map.path = strdup(in->name);
-	return a->map.path ? DS_OK : ds_fail_nomem(err, sizeof path);
+	snprintf(path, sizeof path, "/proc/self/fd/%d", *spill);
+	DS_TRY(ds_map_open(map, path, err));
+	free(map->path);
+	map->path = strdup(in->name);
+	return map->path ? DS_OK : ds_fail_nomem(err, sizeof path);
 }
 
 static enum ds_status bad_directory(struct ds_cursor *cur, const char *what)
@@ -199,7 +198,7 @@ enum ds_status ds_archive_map(struct ds_archive **a_ret, const char *path, struc
 		return ds_fail_nomem(err, sizeof *a);
 	a->spill = -1;
 	ds_arena_init(&a->names);
-	st = in ? map_stream(a, in, err) : ds_map_open(&a->map, path, err);
+	st = in ? ds_spill_map(&a->map, &a->spill, in, err) : ds_map_open(&a->map, path, err);
 	if (st != DS_OK)
 		ds_archive_close(a);
 	else

@@ -118,6 +118,8 @@ static inline int ds_block_is_dictionary(const struct ds_archive *a, const struc
 	return b->dictionary && a->dictionary[b->dictionary - 1].offset == b->offset;
 }
 
+/* The map of a stream: its bytes in an unlinked file. */
+enum ds_status ds_spill_map(struct ds_map *map, int *spill, struct ds_in *in, struct ds_err *err);
 /* An archive that is mapped, but not read: of path, or of the stream in where it is not NULL. */
 enum ds_status ds_archive_map(struct ds_archive **a_ret, const char *path, struct ds_in *in,
 			      struct ds_err *err);

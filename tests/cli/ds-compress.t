@@ -186,6 +186,29 @@ $ ds-compress --salvage -o n.dsz one
 ! Try 'ds-compress --help'.
 ? 2
 
+The seekable format of Zstandard, to be read by anyone.
+$ ds-compress --plain --chunk 16K -j 1 -o m.zst many && ds-compress --plain --chunk 16K -j 3 many | cmp - m.zst && zstd -qdc m.zst | cmp - many && ds-compress -d m.zst | cmp - many && ds-compress -t m.zst && ds-compress --plain -d <m.zst | cmp - many
+$ head -c 100040 many | tail -c 40 >part && ds-compress -d --range 100000-100040 m.zst | cmp - part && ds-compress -d --range 100000-100040 a.dsz many | cmp - part && ds-compress -d --range 228888- m.zst
+> 40000
+$ head -c 16384 many >exact && ds-compress --plain --chunk 16K exact | zstd -qdc | cmp - exact && ds-compress --plain <in/empty | zstd -qdc | wc -c && ds-compress --plain <in/empty | ds-compress --plain -d
+> 0
+$ printf '\377' | dd of=m.zst bs=1 seek=20000 conv=notrunc 2>/dev/null; ds-compress -t m.zst
+!~ ds-compress: m.zst: byte \d+: .*
+? 1
+$ ds-compress -d --range 0-10 m.zst | head -n 2
+> 1
+> 2
+$ zstd -q many -o o.zst && ds-compress -d o.zst
+!~ ds-compress: o.zst: byte \d+: no table of frames at the end: not made with --plain, or truncated
+? 1
+$ ds-compress -d --range 5-300000 a.dsz many
+! ds-compress: a.dsz: bytes 5 to 300000 of a document of 228894
+? 1
+$ ds-compress --plain --strong many
+! ds-compress: --plain goes with --level, --chunk, -d and -t
+! Try 'ds-compress --help'.
+? 2
+
 Usage.
 $ ds-compress -d
 ! ds-compress: -d needs the archive's name, or - for standard input

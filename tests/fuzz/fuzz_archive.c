@@ -13,6 +13,7 @@
 
 #include "archive/archive.h"
 #include "archive/record.h"
+#include "search/codes.h"
 #include "search/words.h"
 
 #define READ_MAX ((uint64_t)1 << 20)
@@ -33,7 +34,8 @@ static void read_index(struct ds_archive *a, struct ds_buf *buf)
 			(void)ds_words_open(&words, buf->data, buf->len, &err);
 		if (ds_archive_vectors(a, i, &v, &err) == DS_OK)
 			for (uint32_t k = 0; k < v.n; k++)
-				sum += v.scale[2 * k] + v.rows[(size_t)k * (v.dims / 2)];
+				sum += v.scale[2 * k] +
+				       v.rows[k * ds_code_row_bytes(v.bits, v.dims)];
 	}
 	for (uint64_t i = 0; i < 1000; i++)
 		if (ds_archive_passage(a, i, &p, &err) == DS_OK)
