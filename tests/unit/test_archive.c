@@ -414,7 +414,8 @@ START_TEST(test_codes_stay_when_others_go)
 		ck_assert_int_eq(ds_archive_vectors(a, 0, &vectors, &err), DS_OK);
 		ck_assert_uint_eq(vectors.bits, 2);
 		ck_assert_uint_eq(vectors.n, 2 - i);
-		ds_code_row(vectors.rows, vectors.n, ds_code_row_bytes(2, 3), vectors.n - 1, row[i]);
+		ds_code_row(vectors.rows, vectors.n, ds_code_row_bytes(2, 3), vectors.n - 1,
+			    row[i]);
 		memcpy(scale[i], vectors.scale + 2 * (vectors.n - 1), 2);
 		o.bits = 0; /* as the archive has */
 		if (i == 0)
