@@ -11,6 +11,8 @@ static const size_t meaning_min[][DS_CODE_BITS_MAX + 1] = {
 	[FIND_SLOW] = {100, 100, 50, 30, 30},
 	[FIND_VERY_SLOW] = {0, 0, 0, 0, 0},
 };
+/* The same for a model that takes milliseconds a passage, not microseconds as a static one. */
+static const size_t encoder_min[DS_CODE_BITS_MAX + 1] = {100, 200, 60, 40, 40};
 /* By words: passages, or groups of passages where an index knows no more. */
 #define WORDS_MIN 100
 static const size_t groups_min[] = {[FIND_FAST] = 256, [FIND_SLOW] = 48, [FIND_VERY_SLOW] = 1};
@@ -54,13 +56,17 @@ static enum ds_status list_segments(struct search *s, struct ds_vectors *vectors
 /* More candidates where less is known of them; few where each takes long to read. */
 static void choose_want(struct search *s, size_t k)
 {
+	const int is_encoder = ds_model_context(s->f->options.model) != UINT32_MAX;
 	const enum find_pace pace = s->f->pace;
 	size_t meaning = 2 * k, words = 2 * k;
 
 	for (size_t i = 0; i <= s->f->n_segment; i++) {
 		const struct ds_search_segment *row = &s->rows[i];
-		size_t least = row->vectors ? meaning_min[pace][row->vectors->bits] : 0;
+		unsigned bits = row->vectors ? row->vectors->bits : 0;
+		size_t least = row->vectors ? meaning_min[pace][bits] : 0;
 
+		if (is_encoder && least > encoder_min[bits])
+			least = encoder_min[bits];
 		meaning = meaning < least ? least : meaning;
 		least = row->words ? row->words->group : 1;
 		least = least > 1 ? least * groups_min[pace] : pace == FIND_FAST ? WORDS_MIN : 0;
