@@ -322,6 +322,55 @@ START_TEST(test_what_is_undamaged_comes_back)
 }
 END_TEST
 
+/* All that is left of a file, read. */
+static enum ds_status salvage_all(struct ds_err *err)
+{
+	unsigned told = 0;
+	const struct ds_salvage s = {tell, &told};
+	enum ds_status st = DS_OK;
+	struct ds_archive *a;
+
+	DS_TRY(ds_archive_salvage(&a, HURT, &s, err));
+	for (uint64_t i = 0; st == DS_OK && i < a->n_members && i < 3; i++) {
+		uint64_t bytes = 0;
+		struct ds_rest rest = {.write = count, .user = &bytes};
+
+		st = ds_archive_copy_rest(a, i, &s, &rest, err);
+	}
+	ds_archive_close(a);
+	return st;
+}
+
+START_TEST(test_memory_runs_out)
+{
+	struct ds_buf file = {0};
+	struct ds_err err;
+	FILE *f;
+
+	make_archive();
+	ck_assert_int_eq(ds_read_all(PATH, 1 << 24, &file, &err), DS_OK);
+	f = fopen(HURT, "wb");
+	ck_assert_uint_eq(fwrite(file.data, 1, file.len - 40, f), file.len - 40);
+	fclose(f);
+	ds_buf_fini(&file);
+	for (size_t n = 0;; n++) {
+		enum ds_status st;
+
+		err.message[0] = '\0';
+		ds_alloc_fail_after(n);
+		st = salvage_all(&err);
+		ds_alloc_fail_after(SIZE_MAX);
+		if (st == DS_OK)
+			break;
+		ck_assert_int_eq(st, DS_ENOMEM);
+		ck_assert(err.message[0]);
+		ck_assert_uint_lt(n, 1000);
+	}
+	unlink(PATH);
+	unlink(HURT);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("archive_salvage");
@@ -331,6 +380,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 0);
 	tcase_add_test(tc, test_what_is_undamaged_comes_back);
+	tcase_add_test(tc, test_memory_runs_out);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
