@@ -1,18 +1,11 @@
 /*
  * ds-compress.c - documents into a searchable archive, and back
  */
-#include <fnmatch.h>
-#include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "archive/archive.h"
 #include "archive/embeddings.h"
-#include "archive/extract.h"
-#include "archive/import.h"
 #include "cli.h"
 #include "compress.h"
 
@@ -80,29 +73,6 @@ static const char examples[] =
 	"  ds-compress -d report.dsz | cmp - report.txt\n"
 	"  ds-infer -t embed report.txt | ds-compress --embeddings -o report.dsv\n"
 	"  ds-compress -x reports.dsz -C restored 'reports/2024*'\n";
-
-struct compress {
-	struct cli cli;
-	int mode; /* 'd', 'x', 'l', 't'; 0: make an archive */
-	bool add, remove, force, no_index, embeddings, salvage, join, plain;
-	struct span range;
-	unsigned bits; /* of embeddings alone; 0: the default */
-	const char *folder, *name;
-	uint32_t passage_tokens, overlap_tokens;
-	struct ds_archive_options archive;
-	/* for --stats: of all archives that were made or read */
-	struct ds_archive_totals totals;
-	uint64_t input_bytes;
-	unsigned threads;
-};
-
-/* Bytes read at a time for --range. */
-#define RANGE_PART ((uint64_t)16 << 20)
-
-static bool has_range(const struct compress *z)
-{
-	return z->range.start || z->range.end != UINT64_MAX;
-}
 
 /* START-END, or START- for all that follows. */
 static void get_range(struct cli *cli, const char *arg, struct span *range)
@@ -217,426 +187,6 @@ static void rewrite_levels(char **argv)
 	}
 }
 
-static void skipped(void *user, const char *path, const char *why)
-{
-	const struct compress *z = user;
-
-	cli_warn(&z->cli, "%s: %s: left out", path, why);
-}
-
-static void progress(void *user, uint64_t bytes)
-{
-	struct compress *z = user;
-
-	cli_progress(&z->cli, "compressing", bytes, 0);
-}
-
-static enum ds_status import(struct compress *z, struct ds_import *im, const char *path,
-			     struct ds_err *err)
-{
-	struct ds_in in;
-	enum ds_status st;
-
-	if (strcmp(path, "-") != 0)
-		return ds_import_path(im, path, err);
-	DS_TRY(ds_in_open(&in, "-", err));
-	st = ds_import_stream(im, &in, z->name ? z->name : "", err);
-	ds_in_close(&in);
-	return st;
-}
-
-static double ratio(const struct ds_archive_totals *t)
-{
-	return t->text_bytes ? (double)t->file_bytes / (double)t->text_bytes : 0;
-}
-
-static void put_stats(struct compress *z)
-{
-	const struct ds_archive_totals *t = &z->totals;
-	struct cli *cli = &z->cli;
-
-	cli_stat_u64(cli, "input_bytes", z->input_bytes);
-	cli_stat_u64(cli, "text_bytes", t->text_bytes);
-	if (!z->mode)
-		cli_stat_u64(cli, "output_bytes", t->file_bytes);
-	cli_stat_u64(cli, "index_bytes", t->vector_bytes + t->word_bytes);
-	cli_stat_u64(cli, "duplicate_bytes", t->text_bytes - t->stored_text);
-	cli_stat_u64(cli, "dictionary_text_bytes", t->dictionary_text);
-	cli_stat_u64(cli, "dictionary_bytes", t->dictionary_bytes);
-	for (unsigned i = 0; i < DS_ARCHIVE_CODERS; i++) {
-		char key[64];
-
-		if (!ds_archive_coder(i))
-			continue;
-		snprintf(key, sizeof key, "%s_bytes", ds_archive_coder(i));
-		cli_stat_u64(cli, key, t->coder_bytes[i]);
-	}
-	cli_stat_real(cli, "ratio", ratio(t));
-	cli_stat_u64(cli, "documents", t->documents);
-	cli_stat_u64(cli, "chunks", t->passages);
-	cli_stat_u64(cli, "threads", z->threads);
-}
-
-static void tell_totals(struct compress *z, const struct ds_archive_totals *t, uint64_t input)
-{
-	struct ds_archive_totals *sum = &z->totals;
-
-	z->input_bytes += input;
-	sum->documents += t->documents;
-	sum->text_bytes += t->text_bytes;
-	sum->passages += t->passages;
-	sum->file_bytes += t->file_bytes;
-	sum->vector_bytes += t->vector_bytes;
-	sum->word_bytes += t->word_bytes;
-	sum->stored_text += t->stored_text;
-	sum->dictionary_text += t->dictionary_text;
-	sum->dictionary_bytes += t->dictionary_bytes;
-	for (unsigned i = 0; i < DS_ARCHIVE_CODERS; i++)
-		sum->coder_bytes[i] += t->coder_bytes[i];
-	cli_note(&z->cli,
-		 "%llu documents, %llu bytes -> %llu (%.2f %%): text %llu, embeddings %llu, words "
-		 "%llu",
-		 (unsigned long long)t->documents, (unsigned long long)t->text_bytes,
-		 (unsigned long long)t->file_bytes, 100 * ratio(t),
-		 (unsigned long long)(t->block_bytes + t->dictionary_bytes),
-		 (unsigned long long)t->vector_bytes, (unsigned long long)t->word_bytes);
-}
-
-static enum ds_status fill(struct compress *z, struct ds_archive_writer *w, uint64_t *input_ret,
-			   struct ds_err *err)
-{
-	const struct ds_import_options o = {
-		.writer = w,
-		.index = !z->no_index,
-		.model = z->cli.model,
-		.pool = z->archive.pool,
-		.passage_tokens = z->passage_tokens,
-		.overlap_tokens = z->overlap_tokens,
-		.skipped = skipped,
-		.progress = progress,
-		.user = z,
-	};
-	enum ds_status st = DS_OK;
-	struct ds_import *im;
-
-	DS_TRY(ds_import_new(&im, &o, err));
-	if (z->cli.n_operand == 0)
-		st = import(z, im, "-", err);
-	for (int i = 0; st == DS_OK && i < z->cli.n_operand; i++)
-		st = import(z, im, z->cli.operand[i], err);
-	*input_ret = ds_import_bytes(im);
-	ds_import_free(im);
-	return st;
-}
-
-/* All of the archives given into one. */
-static enum ds_status join(struct compress *z, struct ds_archive_writer *w, uint64_t *input_ret,
-			   struct ds_err *err)
-{
-	enum ds_status st = DS_OK;
-
-	for (int i = 0; st == DS_OK && i < z->cli.n_operand; i++) {
-		struct ds_archive_totals t;
-		struct ds_archive *a;
-
-		DS_TRY(ds_archive_open(&a, z->cli.operand[i], err));
-		ds_archive_totals(a, &t);
-		*input_ret += t.file_bytes;
-		st = ds_archive_join(w, a, err);
-		ds_archive_close(a);
-	}
-	return st;
-}
-
-static enum ds_status make_archive(struct compress *z, struct ds_err *err)
-{
-	struct ds_archive_writer *w;
-	struct ds_archive_totals totals;
-	uint64_t input = 0;
-	enum ds_status st;
-
-	z->archive.words = !z->no_index;
-	z->archive.replace = z->force;
-	DS_TRY(ds_pool_new(&z->archive.pool, z->cli.jobs, err));
-	st = (z->add ? ds_archive_append : ds_archive_create)(&w, z->cli.output, &z->archive, err);
-	if (st == DS_OK) {
-		st = (z->join ? join : fill)(z, w, &input, err);
-		if (st != DS_OK)
-			ds_archive_abort(w);
-		else
-			st = ds_archive_commit(w, &totals, err);
-	}
-	if (st == DS_OK)
-		tell_totals(z, &totals, input);
-	z->threads = ds_pool_threads(z->archive.pool);
-	ds_pool_free(z->archive.pool);
-	return st;
-}
-
-/* Whether a member is one of the names: a path, a folder above it, or a pattern. */
-static bool is_wanted(const char *member, char **names, int n, bool *used)
-{
-	bool wanted = n == 0;
-
-	for (int i = 0; i < n; i++) {
-		size_t len = strlen(names[i]);
-		bool hit;
-
-		while (len > 1 && names[i][len - 1] == '/')
-			len--;
-		hit = (strncmp(member, names[i], len) == 0 &&
-		       (member[len] == '\0' || member[len] == '/')) ||
-		      fnmatch(names[i], member, FNM_LEADING_DIR) == 0;
-		used[i] |= hit;
-		wanted |= hit;
-	}
-	return wanted;
-}
-
-/* Set chosen[] for the members that the names are of; every name must be of one. */
-static enum ds_status choose(const struct ds_archive *a, const char *path, char **names, int n,
-			     uint8_t **chosen_ret, struct ds_err *err)
-{
-	uint64_t members = ds_archive_members(a);
-	bool *used = calloc((size_t)n + 1, sizeof *used);
-	uint8_t *chosen = calloc(members + 1, 1);
-	enum ds_status st = used && chosen ? DS_OK : ds_fail_nomem(err, members);
-	struct ds_archive_member m;
-
-	for (uint64_t i = 0; st == DS_OK && i < members; i++) {
-		st = ds_archive_member(a, i, &m, err);
-		if (st == DS_OK)
-			chosen[i] = is_wanted(m.document.name, names, n, used);
-	}
-	for (int i = 0; st == DS_OK && i < n; i++)
-		if (!used[i])
-			st = ds_fail_at(err, DS_EINVAL, path, DS_NO_OFFSET,
-					"no document '%s' in it", names[i]);
-	free(used);
-	if (st != DS_OK)
-		free(chosen);
-	else
-		*chosen_ret = chosen;
-	return st;
-}
-
-/* The language model of what is read. */
-static const char *lm_of(const struct compress *z)
-{
-	const char *path = z->archive.lm ? z->archive.lm : getenv("DS_LM");
-
-	return path && *path ? path : NULL;
-}
-
-static enum ds_status remove_members(struct compress *z, struct ds_err *err)
-{
-	struct ds_archive_totals totals;
-	struct ds_archive *a;
-	uint8_t *removed = NULL;
-	enum ds_status st;
-
-	DS_TRY(ds_archive_open(&a, z->cli.output, err));
-	ds_archive_set_lm(a, lm_of(z), z->cli.jobs);
-	st = choose(a, z->cli.output, z->cli.operand, z->cli.n_operand, &removed, err);
-	if (st == DS_OK)
-		st = ds_pool_new(&z->archive.pool, z->cli.jobs, err);
-	if (st == DS_OK)
-		st = ds_archive_remove(a, z->cli.output, removed, &z->archive, &totals, err);
-	if (st == DS_OK) {
-		tell_totals(z, &totals, totals.file_bytes);
-		z->threads = ds_pool_threads(z->archive.pool);
-	}
-	ds_pool_free(z->archive.pool);
-	free(removed);
-	ds_archive_close(a);
-	return st;
-}
-
-static enum ds_status to_stdout(void *user, const void *bytes, size_t n, struct ds_err *err)
-{
-	return ds_out_write(user, bytes, n, err);
-}
-
-static void print_text(const struct compress *z, const struct ds_archive_member *m,
-		       uint64_t unpacked)
-{
-	const struct ds_document *d = &m->document;
-	const char *name = d->name_len ? d->name : "(stdin)";
-	time_t seconds = (time_t)(d->mtime_ns / 1000000000);
-	char when[32] = "-";
-	struct tm tm;
-
-	if (d->mtime_ns && gmtime_r(&seconds, &tm))
-		strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
-	if (z->cli.verbose)
-		printf("%04o %s %016llx ", d->mode, when, (unsigned long long)m->hash);
-	printf("%12llu %8llu %8llu %s\n", (unsigned long long)d->size,
-	       (unsigned long long)m->chunks, (unsigned long long)unpacked, name);
-}
-
-static void print_json(const struct ds_archive_member *m, uint64_t unpacked)
-{
-	const struct ds_document *d = &m->document;
-	json_t *name = json_stringn(d->name, d->name_len);
-	char hash[20];
-	json_t *o;
-	char *line;
-
-	snprintf(hash, sizeof hash, "%016llx", (unsigned long long)m->hash);
-	o = json_pack("{so,sI,sI,sI,sI,si,ss}", "name", name ? name : json_null(), "size",
-		      (json_int_t)d->size, "chunks", (json_int_t)m->chunks, "unpacked",
-		      (json_int_t)unpacked, "mtime_ns", (json_int_t)d->mtime_ns, "mode",
-		      (int)d->mode, "hash", hash);
-	line = o ? json_dumps(o, JSON_COMPACT) : NULL;
-	if (line)
-		puts(line);
-	free(line);
-	json_decref(o);
-}
-
-static void tell_damage(void *user, const struct ds_err *damage)
-{
-	struct compress *z = user;
-
-	cli_error(&z->cli, damage);
-}
-
-/* The bytes of --range of a member. */
-static enum ds_status copy_range(const struct compress *z, struct ds_archive *a, uint64_t index,
-				 void *out, struct ds_err *err)
-{
-	uint64_t at = z->range.start, end = z->range.end;
-	struct ds_archive_member m;
-	struct ds_buf text = {0};
-	enum ds_status st;
-
-	DS_TRY(ds_archive_member(a, index, &m, err));
-	end = end == UINT64_MAX ? m.document.size : end;
-	do {
-		uint64_t n = end - at < RANGE_PART ? end - at : RANGE_PART;
-
-		text.len = 0;
-		st = ds_archive_read(a, index, at, at + n, &text, err);
-		if (st == DS_OK)
-			st = ds_out_write(out, text.data, text.len, err);
-		at += n;
-	} while (st == DS_OK && at < end);
-	ds_buf_fini(&text);
-	return st;
-}
-
-/* Do with one member what the mode says. */
-static enum ds_status use_member(struct compress *z, struct ds_archive *a, uint64_t index,
-				 void *target, struct ds_err *err)
-{
-	const struct ds_salvage salvage = {tell_damage, z};
-	struct ds_archive_member m;
-	struct ds_rest rest = {.write = to_stdout, .user = target};
-	uint64_t unpacked;
-
-	DS_TRY(ds_archive_member(a, index, &m, err));
-	if (z->mode == 'd' && z->salvage)
-		return ds_archive_copy_rest(a, index, &salvage, &rest, err);
-	if (z->mode == 'd' && has_range(z))
-		return copy_range(z, a, index, target, err);
-	if (z->mode == 'd')
-		return ds_archive_copy(a, index, to_stdout, target, err);
-	if (z->mode == 'x' && z->salvage)
-		return ds_extract_rest(target, a, index, &salvage, err);
-	if (z->mode == 'x') {
-		cli_note(&z->cli, "%s", m.document.name);
-		return ds_extract_member(target, a, index, err);
-	}
-	DS_TRY(ds_archive_unpacked(a, index, &unpacked, err));
-	if (z->cli.format == CLI_JSONL)
-		print_json(&m, unpacked);
-	else
-		print_text(z, &m, unpacked);
-	return DS_OK;
-}
-
-/* The members that the operands after the archive name. */
-static enum ds_status use_members(struct compress *z, struct ds_archive *a, void *target,
-				  struct ds_err *err)
-{
-	char **names = z->cli.operand + 1;
-	enum ds_status st = DS_OK;
-	uint8_t *chosen;
-
-	DS_TRY(choose(a, z->cli.operand[0], names, z->cli.n_operand - 1, &chosen, err));
-	ds_archive_plan(a, chosen);
-	for (uint64_t i = 0; st == DS_OK && i < ds_archive_members(a); i++) {
-		st = chosen[i] ? use_member(z, a, i, target, err) : DS_OK;
-		if (st == DS_OK || z->mode != 'x')
-			continue;
-		cli_error(&z->cli, err); /* the others may be sound */
-		st = DS_OK;
-	}
-	ds_archive_plan(a, NULL);
-	free(chosen);
-	return st;
-}
-
-static enum ds_status decompress(struct compress *z, struct ds_archive *a, struct ds_err *err)
-{
-	struct ds_out out;
-	enum ds_status st;
-
-	if (z->cli.n_operand == 1 && ds_archive_members(a) != 1)
-		return ds_fail_at(err, DS_EINVAL, z->cli.operand[0], DS_NO_OFFSET,
-				  "holds %llu documents: name those to write, or extract with -x",
-				  (unsigned long long)ds_archive_members(a));
-	DS_TRY(ds_out_open(&out, z->cli.output, err));
-	st = use_members(z, a, &out, err);
-	if (st == DS_OK)
-		return ds_out_commit(&out, err);
-	ds_out_abort(&out);
-	return st;
-}
-
-static enum ds_status extract(struct compress *z, struct ds_archive *a, struct ds_err *err)
-{
-	struct ds_extract x;
-	enum ds_status st;
-
-	DS_TRY(ds_extract_open(&x, z->folder, z->force, err));
-	st = use_members(z, a, &x, err);
-	ds_extract_close(&x);
-	return st;
-}
-
-static enum ds_status read_archive(struct compress *z, const char *path, struct ds_err *err)
-{
-	const struct ds_salvage salvage = {tell_damage, z};
-	struct ds_archive_totals totals;
-	struct ds_archive *a;
-	enum ds_status st;
-
-	if (z->salvage)
-		DS_TRY(ds_archive_salvage(&a, path, &salvage, err));
-	else
-		DS_TRY(ds_archive_open(&a, path, err));
-	ds_archive_set_lm(a, lm_of(z), z->cli.jobs);
-	ds_archive_totals(a, &totals);
-	switch (z->mode) {
-	case 'd':
-		st = decompress(z, a, err);
-		break;
-	case 'x':
-		st = extract(z, a, err);
-		break;
-	case 'l':
-		st = use_members(z, a, NULL, err);
-		break;
-	default:
-		st = ds_archive_test(a, err);
-	}
-	ds_archive_close(a);
-	if (st == DS_OK)
-		tell_totals(z, &totals, totals.file_bytes);
-	return st;
-}
-
 /* Of embeddings alone. */
 static void check_embeddings_usage(struct compress *z)
 {
@@ -675,7 +225,7 @@ static void check_usage(struct compress *z)
 {
 	struct cli *cli = &z->cli;
 
-	if (has_range(z) && (z->mode != 'd' || z->salvage))
+	if (compress_has_range(z) && (z->mode != 'd' || z->salvage))
 		cli_usage(cli, "--range goes with -d");
 	if (z->plain) {
 		check_plain_usage(z);
@@ -709,7 +259,7 @@ static void check_usage(struct compress *z)
 	}
 	if (z->salvage)
 		cli_usage(cli, "--salvage goes with -x, -d or -l");
-	z->archive.lm_old = lm_of(z);
+	z->archive.lm_old = compress_lm(z);
 	if (z->archive.lm_context && !z->archive.lm)
 		cli_usage(cli, "--context goes with --lm");
 	if (!z->archive.lm_context)
@@ -781,11 +331,11 @@ int main(int argc, char **argv)
 		compress_plain(&z.cli, z.mode, &o);
 		return cli_finish(&z.cli);
 	}
-	if (!z.mode && (z.remove ? remove_members : make_archive)(&z, &err) != DS_OK)
+	if (!z.mode && (z.remove ? compress_remove : compress_make)(&z, &err) != DS_OK)
 		cli_error(&z.cli, &err);
 	for (int i = 0; z.mode && i < (z.mode == 't' ? z.cli.n_operand : 1); i++)
-		if (read_archive(&z, z.cli.operand[i], &err) != DS_OK)
+		if (compress_read(&z, z.cli.operand[i], &err) != DS_OK)
 			cli_error(&z.cli, &err);
-	put_stats(&z);
+	compress_put_stats(&z);
 	return cli_finish(&z.cli);
 }
