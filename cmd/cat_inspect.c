@@ -158,16 +158,17 @@ static enum ds_status archive_members(struct ds_archive *a, struct ds_err *err)
 	return DS_OK;
 }
 
-static enum ds_status inspect_archive(const char *path, bool verbose, struct ds_err *err)
+static enum ds_status inspect_archive(const struct cli *cli, const char *path, struct ds_err *err)
 {
 	struct ds_archive_totals t;
 	enum ds_status st = DS_OK;
 	struct ds_archive *a;
 
-	DS_TRY(ds_archive_open(&a, path, err));
+	DS_TRY(ds_archive_open(&a, path, cli->secret, err));
 	ds_archive_totals(a, &t);
-	printf("%s: archive, %" PRIu64 " documents, %" PRIu64 " bytes of %" PRIu64 "\n", path,
-	       t.documents, t.file_bytes, t.text_bytes);
+	printf("%s: %sarchive, %" PRIu64 " documents, %" PRIu64 " bytes of %" PRIu64 "\n", path,
+	       ds_archive_is_sealed(a) ? "encrypted " : "", t.documents, t.file_bytes,
+	       t.text_bytes);
 	printf("  %-12s %14s\n", "part", "bytes");
 	archive_part("text", t.block_bytes);
 	archive_part("dictionaries", t.dictionary_bytes);
@@ -177,7 +178,7 @@ static enum ds_status inspect_archive(const char *path, bool verbose, struct ds_
 	if (ds_archive_model(a))
 		printf("  embeddings: %" PRIu32 " dims, model %016" PRIx64 "\n", ds_archive_dims(a),
 		       ds_archive_model(a));
-	if (verbose)
+	if (cli->verbose)
 		st = archive_members(a, err);
 	ds_archive_close(a);
 	return st;
@@ -190,7 +191,7 @@ static enum ds_status inspect_mapped(const struct cli *cli, const struct ds_in *
 
 	DS_TRY(cat_mapped_path(in, &path, err));
 	return kind == CAT_IN_GGUF ? inspect_gguf(path, cli->verbose, err)
-				   : inspect_archive(path, cli->verbose, err);
+				   : inspect_archive(cli, path, err);
 }
 
 void cat_inspect(struct cli *cli, const char *path, bool recover)

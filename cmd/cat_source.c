@@ -278,8 +278,8 @@ enum ds_status cat_mapped_path(const struct ds_in *in, const char **path_ret, st
 	return DS_OK;
 }
 
-static enum ds_status source_archive(struct ds_in *in, struct ds_frame_writer *w,
-				     struct ds_err *err)
+static enum ds_status source_archive(const struct cli *cli, struct ds_in *in,
+				     struct ds_frame_writer *w, struct ds_err *err)
 {
 	enum ds_status st = DS_OK;
 	struct pieces p = {.w = w};
@@ -287,7 +287,7 @@ static enum ds_status source_archive(struct ds_in *in, struct ds_frame_writer *w
 	const char *path;
 
 	DS_TRY(cat_mapped_path(in, &path, err));
-	DS_TRY(ds_archive_open(&a, path, err));
+	DS_TRY(ds_archive_open(&a, path, cli->secret, err));
 	ds_archive_set_lm(a, getenv("DS_LM"), 0);
 	for (uint64_t i = 0; st == DS_OK && i < ds_archive_members(a); i++)
 		st = archive_member(a, i, &p, err);
@@ -307,7 +307,7 @@ static enum ds_status source_other(struct cli *cli, struct ds_in *in, enum cat_k
 	if (kind == CAT_IN_NPY)
 		st = source_npy(in, &w, err);
 	else if (kind == CAT_IN_ARCHIVE)
-		st = source_archive(in, &w, err);
+		st = source_archive(cli, in, &w, err);
 	else
 		st = source_text(cli, in, &w, err);
 	ds_frame_writer_fini(&w);

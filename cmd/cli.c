@@ -150,6 +150,12 @@ static int take_shared(struct cli *cli, int key, const char *arg)
 		cli->stats = true;
 		cli->stats_path = arg;
 		return 1;
+	case CLI_KEY:
+		cli->key_path = arg;
+		return 1;
+	case CLI_PASSPHRASE:
+		cli->passphrase = true;
+		return 1;
 	case CLI_FORMAT:
 		cli->format = (enum cli_format)cli_choice(cli, arg, "--format", format_names);
 		return 1;

@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/pool.h"
+#include "seal/seal.h"
 
 enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_UNMET = 3 };
 
@@ -29,7 +30,7 @@ struct cli_opt {
 };
 
 /* Rows for the options that several commands share; a command lists those it honours. */
-enum { CLI_STATS = 1000, CLI_MEMORY, CLI_FORMAT, CLI_COMPLETION };
+enum { CLI_STATS = 1000, CLI_MEMORY, CLI_FORMAT, CLI_COMPLETION, CLI_KEY, CLI_PASSPHRASE };
 #define CLI_OPT_MODEL                                                                     \
 	{'m', "model", "MODEL",                                                           \
 	 "GGUF file, HF folder or tokenizer.json (default: $DS_MODEL or built-in)"}
@@ -40,6 +41,9 @@ enum { CLI_STATS = 1000, CLI_MEMORY, CLI_FORMAT, CLI_COMPLETION };
 #define CLI_OPT_STATS {CLI_STATS, "stats", "[=FILE]", "one JSON line of figures on stderr or FILE"}
 #define CLI_OPT_MEMORY {CLI_MEMORY, "memory", "SIZE", "use at most so much memory (K, M or G)"}
 #define CLI_OPT_FORMAT {CLI_FORMAT, "format", "FORMAT", "output: auto, frames, jsonl or text"}
+#define CLI_OPT_KEY                                                                       \
+	{CLI_KEY, "key", "FILE", "secret of encrypted archives (reading: default: $DS_KEY)"}
+#define CLI_OPT_PASSPHRASE {CLI_PASSPHRASE, "passphrase", NULL, "ask for it on the terminal"}
 #define CLI_OPT_END {0, NULL, NULL, NULL}
 /* -h/--help and -V/--version are added to every table. */
 
@@ -62,6 +66,9 @@ struct cli {
 	bool quiet, verbose, stats;
 	const char *stats_path; /* NULL: stderr */
 	enum cli_format format;
+	const char *key_path;	/* of --key, NULL: not given */
+	bool passphrase;
+	const struct ds_secret *secret; /* cli_take_secret(); NULL: none */
 	char **operand;
 	int n_operand;
 	int status;		/* exit status so far */
@@ -74,6 +81,10 @@ struct cli {
 /* Parse argv; exits on --help, --version and usage errors.  Installs the signal handlers that
  * remove temporaries. */
 void cli_parse(struct cli *cli, int argc, char **argv);
+
+/* Read the secret that --key or DS_KEY names, or ask for it, twice where it makes an archive; ends
+ * the program when there is none to be had. */
+void cli_take_secret(struct cli *cli, bool makes);
 
 /* "ds-x: ..." and "Try 'ds-x --help'." on stderr, exit 2. */
 _Noreturn void cli_usage(const struct cli *cli, const char *format, ...)

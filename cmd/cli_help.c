@@ -16,7 +16,7 @@ static const struct cli_opt everywhere[] = {
 
 static const struct cli_opt shared[] = {
 	CLI_OPT_MODEL, CLI_OPT_OUTPUT, CLI_OPT_JOBS, CLI_OPT_QUIET, CLI_OPT_VERBOSE,
-	CLI_OPT_STATS, CLI_OPT_FORMAT, CLI_OPT_END,
+	CLI_OPT_STATS, CLI_OPT_FORMAT,  CLI_OPT_KEY,  CLI_OPT_PASSPHRASE, CLI_OPT_END,
 };
 
 /* Row i of the command's table followed by the rows that every command has. */

@@ -65,13 +65,19 @@ static enum ds_status fill(struct compress *z, struct ds_archive_writer *w, uint
 static enum ds_status join(struct compress *z, struct ds_archive_writer *w, uint64_t *input_ret,
 			   struct ds_err *err)
 {
+	struct ds_secret any = {0}, *secret = NULL;
 	enum ds_status st = DS_OK;
 
+	if (z->cli.secret) {
+		any = *z->cli.secret;
+		any.demanded = 0; /* what is not encrypted can become so */
+		secret = &any;
+	}
 	for (int i = 0; st == DS_OK && i < z->cli.n_operand; i++) {
 		struct ds_archive_totals t;
 		struct ds_archive *a;
 
-		DS_TRY(ds_archive_open(&a, z->cli.operand[i], err));
+		DS_TRY(ds_archive_open(&a, z->cli.operand[i], secret, err));
 		ds_archive_totals(a, &t);
 		*input_ret += t.file_bytes;
 		st = ds_archive_join(w, a, err);
@@ -112,7 +118,7 @@ enum ds_status compress_remove(struct compress *z, struct ds_err *err)
 	uint8_t *removed = NULL;
 	enum ds_status st;
 
-	DS_TRY(ds_archive_open(&a, z->cli.output, err));
+	DS_TRY(ds_archive_open(&a, z->cli.output, z->cli.secret, err));
 	ds_archive_set_lm(a, compress_lm(z), z->cli.jobs);
 	st = compress_choose(a, z->cli.output, z->cli.operand, z->cli.n_operand, &removed, err);
 	if (st == DS_OK)

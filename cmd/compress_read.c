@@ -229,9 +229,9 @@ enum ds_status compress_read(struct compress *z, const char *path, struct ds_err
 	enum ds_status st;
 
 	if (z->salvage)
-		DS_TRY(ds_archive_salvage(&a, path, &salvage, err));
+		DS_TRY(ds_archive_salvage(&a, path, z->cli.secret, &salvage, err));
 	else
-		DS_TRY(ds_archive_open(&a, path, err));
+		DS_TRY(ds_archive_open(&a, path, z->cli.secret, err));
 	ds_archive_set_lm(a, compress_lm(z), z->cli.jobs);
 	ds_archive_totals(a, &totals);
 	switch (z->mode) {

@@ -14,6 +14,8 @@ static const struct cli_opt options[] = {
 	{OPT_FROM, "from", "FORMAT", "input: auto, frames, jsonl, npy or text"},
 	{'t', "types", "LIST", "pass only frames of these types: chunk,embedding,..."},
 	{OPT_RECOVER, "recover", NULL, "pass over damage in frames, report it, exit 1"},
+	CLI_OPT_KEY,
+	CLI_OPT_PASSPHRASE,
 	CLI_OPT_OUTPUT,
 	CLI_OPT_QUIET,
 	CLI_OPT_VERBOSE,
@@ -186,6 +188,7 @@ int main(int argc, char **argv)
 	cli_refuse_overwrite(&cli);
 	if (cat.inspect && (cat.form != CAT_AUTO || cat.some_types || cli.output))
 		cli_usage(&cli, "-i goes with none of --format, -t and -o");
+	cli_take_secret(&cli, false);
 	if (!cat.inspect)
 		convert(&cli, paths, n);
 	for (int i = 0; cat.inspect && i < n; i++)

@@ -50,6 +50,8 @@ static const struct cli_opt options[] = {
 	 "a language model, GGUF, codes the text (reading: default: $DS_LM)"},
 	{OPT_CONTEXT, "context", "N", "tokens that it looks back (default: 1024)"},
 	{OPT_NO_INDEX, "no-index", NULL, "text alone: no passages, not searchable"},
+	CLI_OPT_KEY,
+	CLI_OPT_PASSPHRASE,
 	CLI_OPT_MODEL,
 	{'s', "size", "N", "tokens of a passage of plain text (default: 512)"},
 	{OPT_OVERLAP, "overlap", "N", "tokens passages share (default: an eighth of -s)"},
@@ -221,12 +223,34 @@ static void check_plain_usage(struct compress *z)
 	cli_refuse_overwrite(cli);
 }
 
+static void check_reading_usage(const struct compress *z)
+{
+	const struct cli *cli = &z->cli;
+
+	if (cli->n_operand == 0)
+		cli_usage(cli, "-%c needs the archive's name, or - for standard input", z->mode);
+	if (z->add || z->remove || z->join || z->name || z->no_index)
+		cli_usage(cli,
+			  "-%c makes no archive: --add, --remove, --join, --name, "
+			  "--no-index do "
+			  "not fit",
+			  z->mode);
+	if (cli->output && z->mode != 'd')
+		cli_usage(cli, "-o goes with -d, or with making an archive");
+	if (z->archive.lm_context)
+		cli_usage(cli, "-%c takes --context from the archive", z->mode);
+	if (z->salvage && z->mode == 't')
+		cli_usage(cli, "-t tests what --salvage passes over");
+}
+
 static void check_usage(struct compress *z)
 {
 	struct cli *cli = &z->cli;
 
 	if (compress_has_range(z) && (z->mode != 'd' || z->salvage))
 		cli_usage(cli, "--range goes with -d");
+	if ((z->plain || z->embeddings) && (cli->key_path || cli->passphrase))
+		cli_usage(cli, "--key and --passphrase are of archives");
 	if (z->plain) {
 		check_plain_usage(z);
 		return;
@@ -240,21 +264,7 @@ static void check_usage(struct compress *z)
 	if (z->no_index && z->archive.bits)
 		cli_usage(cli, "--index-bits and --no-index exclude each other");
 	if (z->mode) {
-		if (cli->n_operand == 0)
-			cli_usage(cli, "-%c needs the archive's name, or - for standard input",
-				  z->mode);
-		if (z->add || z->remove || z->join || z->name || z->no_index)
-			cli_usage(cli,
-				  "-%c makes no archive: --add, --remove, --join, --name, "
-				  "--no-index do "
-				  "not fit",
-				  z->mode);
-		if (cli->output && z->mode != 'd')
-			cli_usage(cli, "-o goes with -d, or with making an archive");
-		if (z->archive.lm_context)
-			cli_usage(cli, "-%c takes --context from the archive", z->mode);
-		if (z->salvage && z->mode == 't')
-			cli_usage(cli, "-t tests what --salvage passes over");
+		check_reading_usage(z);
 		return;
 	}
 	if (z->salvage)
@@ -291,6 +301,17 @@ static void check_usage(struct compress *z)
 		cli_refuse_terminal(cli);
 }
 
+static void take_secret(struct compress *z)
+{
+	struct cli *cli = &z->cli;
+	bool makes = !z->mode && !z->add && !z->remove;
+
+	if (!z->embeddings && !z->plain)
+		cli_take_secret(cli, makes);
+	z->archive.secret = cli->secret;
+	z->archive.sealed = makes && (cli->key_path || cli->passphrase);
+}
+
 int main(int argc, char **argv)
 {
 	struct compress z = {
@@ -315,6 +336,7 @@ int main(int argc, char **argv)
 	rewrite_levels(argv);
 	cli_parse(&z.cli, argc, argv);
 	check_usage(&z);
+	take_secret(&z);
 	if (z.embeddings) {
 		compress_embeddings(&z.cli, z.mode, z.bits ? z.bits : DS_EMBEDDINGS_BITS_MAX,
 				    z.archive.level);

@@ -19,6 +19,8 @@ static const struct cli_opt options[] = {
 	{OPT_MIN_SCORE, "min-score", "X", "only passages that score X or more"},
 	{'s', "size", "N", "passages of plain text have at most N tokens (default: 128)"},
 	{'0', "null", NULL, "print a NUL after file names instead of a colon"},
+	CLI_OPT_KEY,
+	CLI_OPT_PASSPHRASE,
 	CLI_OPT_MODEL,
 	CLI_OPT_OUTPUT,
 	CLI_OPT_JOBS,
@@ -204,6 +206,7 @@ static enum ds_status search(struct cli *cli, const struct ds_model *model, stru
 		.pool = pool,
 		.passage_tokens = g->size,
 		.lm = getenv("DS_LM"),
+		.secret = cli->secret,
 	};
 	struct ds_find_stats stats;
 	struct ds_find *find;
@@ -270,6 +273,7 @@ int main(int argc, char **argv)
 		cli_usage(&cli, "nothing to search: no file named, standard input is a terminal");
 	if (grep.meaning && grep.words)
 		cli_usage(&cli, "-e and -w exclude each other (the default is both)");
+	cli_take_secret(&cli, false);
 	run(&cli);
 	if (cli.status == CLI_DONE && grep.hits == 0)
 		cli.status = CLI_FAILED;

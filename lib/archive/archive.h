@@ -16,6 +16,7 @@
 #include "base/io.h"
 #include "base/pool.h"
 #include "frame/frame.h"
+#include "seal/seal.h"
 
 struct ds_archive_writer;
 struct ds_archive;
@@ -50,6 +51,10 @@ struct ds_archive_options {
 	const char *lm;
 	uint32_t lm_context; /* tokens that it looks back, a multiple of 64 */
 	const char *lm_old;  /* the one that the archive added to was coded by, borrowed, or NULL */
+	/* What opens the archives that are read, borrowed; a new archive is sealed by it if sealed
+	 * is set, one that is added to as it was. */
+	const struct ds_secret *secret;
+	int sealed;
 };
 
 /* A new archive at path ("-": standard output). */
@@ -113,11 +118,14 @@ enum ds_status ds_archive_remove(struct ds_archive *a, const char *path, const u
 				 const struct ds_archive_options *options,
 				 struct ds_archive_totals *totals_ret, struct ds_err *err);
 
-/* path "-": standard input, by way of a temporary file.  One thread uses an archive at a time. */
-enum ds_status ds_archive_open(struct ds_archive **a_ret, const char *path, struct ds_err *err);
+/* path "-": standard input, by way of a temporary file.  secret: what opens it if it is sealed,
+ * NULL: nothing does; DS_EINVAL when it is of another one.  One thread uses an archive at a time.
+ */
+enum ds_status ds_archive_open(struct ds_archive **a_ret, const char *path,
+			       const struct ds_secret *secret, struct ds_err *err);
 /* What is left of a stream, by way of a temporary file; in is borrowed during the call. */
 enum ds_status ds_archive_open_stream(struct ds_archive **a_ret, struct ds_in *in,
-				      struct ds_err *err);
+				      const struct ds_secret *secret, struct ds_err *err);
 void ds_archive_close(struct ds_archive *a);
 
 /* Is told each damage that is met. */
@@ -131,7 +139,8 @@ struct ds_salvage {
  * lost+found/ and a number.  What depends on damage fails when it is read, and nothing else.
  */
 enum ds_status ds_archive_salvage(struct ds_archive **a_ret, const char *path,
-				  const struct ds_salvage *s, struct ds_err *err);
+				  const struct ds_secret *secret, const struct ds_salvage *s,
+				  struct ds_err *err);
 /* Whether bytes (the first of a file, n of them) begin an archive. */
 int ds_archive_probe(const void *bytes, size_t n);
 
@@ -148,6 +157,7 @@ struct ds_archive_member {
 	uint64_t first_chunk, chunks; /* its passages, numbered through the archive */
 	int binary;		      /* no text: it has no passages */
 };
+int ds_archive_is_sealed(const struct ds_archive *a);
 uint64_t ds_archive_members(const struct ds_archive *a);
 enum ds_status ds_archive_member(const struct ds_archive *a, uint64_t index,
 				 struct ds_archive_member *m_ret, struct ds_err *err);
@@ -198,7 +208,7 @@ struct ds_archive_passage {
 enum ds_status ds_archive_passage(struct ds_archive *a, uint64_t passage,
 				  struct ds_archive_passage *p_ret, struct ds_err *err);
 
-/* The embeddings of a segment, borrowed from the map; n is 0 when it has none. */
+/* The embeddings of a segment, borrowed from the archive; n is 0 when it has none. */
 struct ds_archive_vectors {
 	unsigned bits;
 	uint32_t n, dims;

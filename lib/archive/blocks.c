@@ -71,7 +71,7 @@ static enum ds_status write_block(struct ds_archive_writer *w, const struct pack
 		*err = b->err;
 		return b->st;
 	}
-	DS_TRY(ds_record_write(&w->out, &r, err));
+	DS_TRY(ds_record_write(&w->to, &r, err));
 	ds_record_count(&r, &w->totals);
 	DS_TRY(ds_varint_put(table, r.raw, err));
 	return ds_varint_put(table, r.stored, err);

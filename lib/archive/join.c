@@ -5,24 +5,6 @@
 
 #include "archive/reader.h"
 
-/* Dictionaries that lie between two places move with them. */
-static enum ds_status copy_dictionaries(struct ds_archive_writer *w, const struct ds_archive *a,
-					uint64_t from, uint64_t end, uint32_t *dictionary,
-					struct ds_err *err)
-{
-	for (size_t i = 0; i < a->n_dictionaries; i++) {
-		uint64_t offset = a->dictionary[i].offset;
-
-		if (offset < from || offset >= end)
-			continue;
-		DS_TRY(ds_grow(&w->dictionary, &w->cap_dictionaries, w->n_dictionaries + 1,
-			       sizeof *w->dictionary, err));
-		w->dictionary[w->n_dictionaries++] = offset - from + w->out.written;
-		dictionary[i] = (uint32_t)w->n_dictionaries;
-	}
-	return DS_OK;
-}
-
 /* Names and figures of a copied segment. */
 static enum ds_status adopt_documents(struct ds_archive_writer *w, const struct ds_archive *a,
 				      size_t s, struct ds_err *err)
@@ -53,42 +35,77 @@ static enum ds_status adopt_documents(struct ds_archive_writer *w, const struct 
 	return DS_OK;
 }
 
-/* Damage is not copied. */
-static enum ds_status verify(const struct ds_archive *a, uint64_t at, uint64_t end,
-			     struct ds_err *err)
-{
-	struct ds_record r;
+/* A segment on its way. */
+struct copy {
+	struct ds_archive_writer *w;
+	const struct ds_archive *a;
+	struct ds_segment_row row; /* in the writer's file */
+	uint32_t *dictionary;	   /* [a->n_dictionaries] */
+	struct ds_err *err;
+};
 
-	for (; at < end; at = r.end) {
-		DS_TRY(ds_record_get(&a->map, at, end, &r, err));
-		DS_TRY(ds_record_verify(&a->map, &r, err));
+/* What is said of the record at offset old is of the one at offset now; dictionaries that lie
+ * between the blocks of a segment move with them. */
+static enum ds_status moved(struct copy *c, uint64_t old, uint64_t now)
+{
+	struct ds_archive_writer *w = c->w;
+
+	for (uint32_t i = 0; i < c->row.n_records; i++)
+		if (c->row.record[i].offset == old)
+			c->row.record[i].offset = now;
+	for (size_t i = 0; i < c->a->n_dictionaries; i++) {
+		if (c->a->dictionary[i].offset != old)
+			continue;
+		DS_TRY(ds_grow(&w->dictionary, &w->cap_dictionaries, w->n_dictionaries + 1,
+			       sizeof *w->dictionary, c->err));
+		w->dictionary[w->n_dictionaries++] = now;
+		c->dictionary[i] = (uint32_t)w->n_dictionaries;
 	}
 	return DS_OK;
+}
+
+/* The records between two places, sealed anew where a seal is; damage is not copied. */
+static enum ds_status copy_records(struct copy *c, uint64_t at, uint64_t end)
+{
+	const struct ds_archive *a = c->a;
+	struct ds_buf plain = {0};
+	enum ds_status st = DS_OK;
+	struct ds_record r;
+
+	while (st == DS_OK && at < end) {
+		st = ds_record_get(&a->map, at, end, &r, c->err);
+		if (st == DS_OK)
+			st = ds_record_open(&a->map, a->seal, &r, &plain, c->err);
+		at = r.end;
+		if (st == DS_OK && r.type != DS_RECORD_LOCK)
+			st = moved(c, r.offset, c->w->out.written);
+		if (st == DS_OK && r.type != DS_RECORD_LOCK)
+			st = ds_record_write(&c->w->to, &r, c->err);
+	}
+	ds_buf_fini(&plain);
+	return st;
 }
 
 enum ds_status ds_segment_copy(struct ds_archive_writer *w, const struct ds_archive *a, size_t s,
 			       uint32_t *dictionary, struct ds_err *err)
 {
-	struct ds_segment_row row = a->segment[s].row;
-	const uint64_t from = row.blocks_offset;
+	struct copy c = {w, a, a->segment[s].row, dictionary, err};
+	const uint64_t from = c.row.blocks_offset;
 	struct ds_record last;
 
 	DS_TRY(ds_segment_close(w, err));
-	row.blocks_offset = w->out.written;
-	for (uint32_t i = 0; i < row.n_records; i++) {
-		DS_TRY(ds_record_get(&a->map, row.record[i].offset, a->directory_offset, &last,
+	c.row.blocks_offset = w->out.written;
+	for (uint32_t i = 0; i < c.row.n_records; i++) {
+		DS_TRY(ds_record_get(&a->map, c.row.record[i].offset, a->directory_offset, &last,
 				     err));
 		ds_record_count(&last, &w->totals);
-		row.record[i].offset += row.blocks_offset - from;
 	}
-	DS_TRY(verify(a, from, last.end, err));
-	DS_TRY(copy_dictionaries(w, a, from, last.end, dictionary, err));
-	if (row.dictionary)
-		row.dictionary = dictionary[row.dictionary - 1];
-	DS_TRY(ds_grow(&w->segment, &w->cap_segments, w->n_segments + 1, sizeof row, err));
-	w->segment[w->n_segments++] = row;
-	DS_TRY(adopt_documents(w, a, s, err));
-	return ds_out_write(&w->out, a->map.data + from, last.end - from, err);
+	DS_TRY(copy_records(&c, from, last.end));
+	if (c.row.dictionary)
+		c.row.dictionary = dictionary[c.row.dictionary - 1];
+	DS_TRY(ds_grow(&w->segment, &w->cap_segments, w->n_segments + 1, sizeof c.row, err));
+	w->segment[w->n_segments++] = c.row;
+	return adopt_documents(w, a, s, err);
 }
 
 enum ds_status ds_archive_join(struct ds_archive_writer *w, const struct ds_archive *a,
@@ -165,7 +182,7 @@ enum ds_status ds_writer_replace(struct ds_archive_writer *w, struct ds_archive_
 	o.bits = 0;
 	o.replace = 0;
 	DS_TRY(ds_out_flush(&w->out, err));
-	DS_TRY(ds_archive_open(&a, w->out.temporary, err));
+	DS_TRY(ds_archive_open(&a, w->out.temporary, o.secret, err));
 	ds_archive_set_lm(a, o.lm_old, o.pool ? ds_pool_threads(o.pool) : 1);
 	removed = ds_alloc_zero(a->n_members, 1);
 	st = removed ? find_replaced(a, removed, err) : ds_fail_nomem(err, a->n_members);

@@ -188,7 +188,7 @@ static enum ds_status read_name(const struct ds_archive *a, size_t s, struct mod
 	if (!found)
 		return ds_fail_at(err, DS_EFORMAT, a->map.path, a->segment[s].row.blocks_offset,
 				  "a segment does not name the language model of its blocks");
-	st = ds_record_unpack(&a->map, &r, &raw, err);
+	st = ds_record_unpack(&a->map, a->seal, &r, &raw, err);
 	n = raw.len - 24;
 	if (st == DS_OK &&
 	    (raw.len < 24 || n > NAME_MAX_BYTES || raw.data[0] != 1 || memchr(raw.data + 24, 0, n)))
@@ -240,6 +240,7 @@ struct group {
 	size_t n, bytes, segment;
 	uint64_t index[AHEAD_BLOCKS];
 	struct ds_record record[AHEAD_BLOCKS];
+	struct ds_buf plain[AHEAD_BLOCKS]; /* of sealed ones */
 };
 
 /* Another block, where it is one of this coder and not here yet. */
@@ -256,7 +257,7 @@ static void add(struct ds_archive *a, struct group *g, uint64_t index)
 		if (g->index[i] == index)
 			return;
 	if (ds_block_record(a, b, r, NULL) != DS_OK || r->coder != DS_CODER_LM ||
-	    (g->n && ds_record_verify(&a->map, r, NULL) != DS_OK))
+	    (g->n && ds_record_open(&a->map, a->seal, r, &g->plain[g->n], NULL) != DS_OK))
 		return;
 	g->index[g->n++] = index;
 	g->bytes += b->raw;
@@ -326,10 +327,12 @@ enum ds_status ds_lm_block_load(struct ds_archive *a, uint64_t index, struct ds_
 	if (st == DS_OK) {
 		add(a, g, index);
 		gather(a, g);
-		st = ds_record_verify(&a->map, &g->record[0], err);
+		st = ds_record_open(&a->map, a->seal, &g->record[0], &g->plain[0], err);
 		if (st == DS_OK)
 			st = decode_group(a, g, err);
 	}
+	for (size_t i = 0; i < AHEAD_BLOCKS; i++)
+		ds_buf_fini(&g->plain[i]);
 	free(g);
 	return st;
 }

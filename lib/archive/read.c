@@ -139,6 +139,20 @@ enum ds_status ds_archive_passage(struct ds_archive *a, uint64_t passage,
 	return DS_OK;
 }
 
+/* Embeddings are searched as they lie; sealed ones once they are opened. */
+static enum ds_status vectors_in_place(struct ds_archive *a, uint32_t segment, struct ds_record *r,
+				       struct ds_err *err)
+{
+	struct ds_buf *plain = &a->segment[segment].vectors;
+
+	if (!a->seal && !r->sealed)
+		return DS_OK;
+	if (!plain->len)
+		DS_TRY(ds_record_open(&a->map, a->seal, r, plain, err));
+	r->bytes = plain->data;
+	return DS_OK;
+}
+
 enum ds_status ds_archive_vectors(struct ds_archive *a, uint32_t segment,
 				  struct ds_archive_vectors *v_ret, struct ds_err *err)
 {
@@ -151,6 +165,7 @@ enum ds_status ds_archive_vectors(struct ds_archive *a, uint32_t segment,
 	DS_TRY(ds_segment_record(a, segment, DS_RECORD_VECTORS, &r, &found, err));
 	if (!found)
 		return DS_OK;
+	DS_TRY(vectors_in_place(a, segment, &r, err));
 	p = r.bytes;
 	if (r.coder != DS_CODER_STORED || r.stored < 24)
 		return ds_fail_at(err, DS_EFORMAT, a->map.path, r.offset,
@@ -194,7 +209,7 @@ enum ds_status ds_archive_words(struct ds_archive *a, uint32_t segment, struct d
 	int found;
 
 	DS_TRY(ds_segment_record(a, segment, DS_RECORD_WORDS, &r, &found, err));
-	return found ? ds_record_unpack(&a->map, &r, buf, err) : DS_OK;
+	return found ? ds_record_unpack(&a->map, a->seal, &r, buf, err) : DS_OK;
 }
 
 /* The records tile the file between header and footer; old directories may have footers. */
@@ -202,18 +217,24 @@ static enum ds_status test_records(const struct ds_archive *a, struct ds_err *er
 {
 	const uint64_t end = a->map.len - DS_ARCHIVE_FOOTER_BYTES;
 	uint64_t at = DS_ARCHIVE_HEADER_BYTES, unused;
+	struct ds_buf plain = {0};
+	enum ds_status st = DS_OK;
 	struct ds_record r;
 
-	while (at < end) {
-		DS_TRY(ds_record_get(&a->map, at, end, &r, err));
-		DS_TRY(ds_record_verify(&a->map, &r, err));
+	while (st == DS_OK && at < end) {
+		st = ds_record_get(&a->map, at, end, &r, err);
+		if (st == DS_OK)
+			st = ds_record_open(&a->map, a->seal, &r, &plain, err);
+		if (st != DS_OK)
+			break;
 		at = r.end;
 		if (r.type == DS_RECORD_DIRECTORY && at < end) {
 			at += DS_ARCHIVE_FOOTER_BYTES;
-			DS_TRY(ds_archive_footer_get(&a->map, at, &unused, err));
+			st = ds_archive_footer_get(&a->map, at, &unused, err);
 		}
 	}
-	return DS_OK;
+	ds_buf_fini(&plain);
+	return st;
 }
 
 static enum ds_status discard(void *user, const void *bytes, size_t n, struct ds_err *err)

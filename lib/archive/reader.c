@@ -125,7 +125,7 @@ enum ds_status ds_directory_read(struct ds_archive *a, struct ds_archive_totals 
 	if (r.type != DS_RECORD_DIRECTORY || r.end != a->map.len - DS_ARCHIVE_FOOTER_BYTES)
 		return ds_fail_at(err, DS_EFORMAT, a->map.path, r.offset,
 				  "the directory was expected here, before the footer");
-	st = ds_record_unpack(&a->map, &r, &raw, err);
+	st = ds_record_unpack(&a->map, a->seal, &r, &raw, err);
 	if (st == DS_OK) {
 		ds_cursor_init(&cur, raw.data, raw.len, err);
 		cur.path = a->map.path;
@@ -173,11 +173,54 @@ enum ds_status ds_records_count(struct ds_archive *a, struct ds_err *err)
 	return DS_OK;
 }
 
-static enum ds_status read_all_tables(struct ds_archive *a, struct ds_err *err)
+enum ds_status ds_lock_open(struct ds_archive *a, uint64_t offset, const struct ds_secret *secret,
+			    struct ds_err *err)
+{
+	struct ds_record r;
+	enum ds_status st;
+
+	DS_TRY(ds_record_get(&a->map, offset, a->map.len, &r, err));
+	if (r.type != DS_RECORD_LOCK || r.sealed || r.coder != DS_CODER_STORED ||
+	    r.stored != DS_SEAL_LOCK_BYTES)
+		return ds_fail_at(err, DS_EFORMAT, a->map.path, offset,
+				  "the lock of a sealed archive was expected here");
+	DS_TRY(ds_record_verify(&a->map, &r, err));
+	if (!secret)
+		return ds_fail_at(err, DS_EINVAL, a->map.path, DS_NO_OFFSET,
+				  "it is encrypted, and no key is given (--key, --passphrase, "
+				  "DS_KEY)");
+	st = ds_seal_open(&a->seal, secret, r.bytes, err);
+	if (st != DS_OK)
+		ds_err_set_path(err, a->map.path);
+	return st;
+}
+
+enum ds_status ds_archive_demand(const struct ds_archive *a, const struct ds_secret *secret,
+				 struct ds_err *err)
+{
+	if (!a->seal && secret && secret->demanded)
+		return ds_fail_at(err, DS_EINVAL, a->map.path, DS_NO_OFFSET,
+				  "it is not encrypted, and a key is given");
+	return DS_OK;
+}
+
+static enum ds_status open_seal(struct ds_archive *a, const struct ds_secret *secret,
+				struct ds_err *err)
+{
+	int sealed;
+
+	DS_TRY(ds_archive_header_check(&a->map, &sealed, err));
+	if (sealed)
+		return ds_lock_open(a, DS_ARCHIVE_HEADER_BYTES, secret, err);
+	return ds_archive_demand(a, secret, err);
+}
+
+static enum ds_status read_all_tables(struct ds_archive *a, const struct ds_secret *secret,
+				      struct ds_err *err)
 {
 	struct ds_archive_totals claimed = {0};
 
-	DS_TRY(ds_archive_header_check(&a->map, err));
+	DS_TRY(open_seal(a, secret, err));
 	DS_TRY(ds_directory_read(a, &claimed, err));
 	for (size_t s = 0; s < a->n_segments; s++)
 		DS_TRY(ds_tables_read(a, s, err));
@@ -207,13 +250,13 @@ enum ds_status ds_archive_map(struct ds_archive **a_ret, const char *path, struc
 }
 
 static enum ds_status open_either(struct ds_archive **a_ret, const char *path, struct ds_in *in,
-				  struct ds_err *err)
+				  const struct ds_secret *secret, struct ds_err *err)
 {
 	struct ds_archive *a;
 	enum ds_status st;
 
 	DS_TRY(ds_archive_map(&a, path, in, err));
-	st = read_all_tables(a, err);
+	st = read_all_tables(a, secret, err);
 	if (st != DS_OK)
 		ds_archive_close(a);
 	else
@@ -222,19 +265,20 @@ static enum ds_status open_either(struct ds_archive **a_ret, const char *path, s
 }
 
 enum ds_status ds_archive_open_stream(struct ds_archive **a_ret, struct ds_in *in,
-				      struct ds_err *err)
+				      const struct ds_secret *secret, struct ds_err *err)
 {
-	return open_either(a_ret, NULL, in, err);
+	return open_either(a_ret, NULL, in, secret, err);
 }
 
-enum ds_status ds_archive_open(struct ds_archive **a_ret, const char *path, struct ds_err *err)
+enum ds_status ds_archive_open(struct ds_archive **a_ret, const char *path,
+			       const struct ds_secret *secret, struct ds_err *err)
 {
 	struct ds_in in;
 
 	if (path && strcmp(path, "-") != 0)
-		return open_either(a_ret, path, NULL, err);
+		return open_either(a_ret, path, NULL, secret, err);
 	DS_TRY(ds_in_open(&in, "-", err));
-	return open_either(a_ret, NULL, &in, err);
+	return open_either(a_ret, NULL, &in, secret, err);
 }
 
 void ds_archive_close(struct ds_archive *a)
@@ -243,8 +287,11 @@ void ds_archive_close(struct ds_archive *a)
 		return;
 	ds_block_cache_fini(a);
 	ds_lm_blocks_free(a->lm);
-	for (size_t i = 0; a->segment && i < a->n_segments; i++)
+	for (size_t i = 0; a->segment && i < a->n_segments; i++) {
 		free(a->segment[i].span);
+		ds_buf_fini(&a->segment[i].vectors);
+	}
+	ds_seal_free(a->seal);
 	ds_block_decoder_free(a->decoder);
 	ds_arena_fini(&a->names);
 	free(a->dictionary);
@@ -267,8 +314,13 @@ int ds_archive_probe(const void *bytes, size_t n)
 {
 	uint8_t header[DS_ARCHIVE_HEADER_BYTES] = {0};
 
-	ds_archive_header(header);
+	ds_archive_header(header, 0);
 	return n >= 8 && memcmp(bytes, header, 8) == 0;
+}
+
+int ds_archive_is_sealed(const struct ds_archive *a)
+{
+	return a->seal != NULL;
 }
 
 uint64_t ds_archive_members(const struct ds_archive *a)

@@ -51,6 +51,7 @@ struct ds_segment_entry {
 	uint64_t first_block, blocks, first_passage;
 	uint64_t first_extent, extents, first_piece, pieces;
 	struct ds_span *span; /* [passages], NULL until they are asked for */
+	struct ds_buf vectors; /* of a sealed archive, empty until they are asked for */
 };
 
 struct ds_dictionary_entry {
@@ -68,6 +69,7 @@ struct ds_cached_block {
 
 struct ds_archive {
 	struct ds_map map;
+	struct ds_seal *seal; /* NULL: it is not sealed */
 	int spill; /* what the map is of when the archive came by a pipe; else -1 */
 	uint64_t directory_offset;
 	struct ds_archive_totals totals;
@@ -123,6 +125,12 @@ enum ds_status ds_spill_map(struct ds_map *map, int *spill, struct ds_in *in, st
 /* An archive that is mapped, but not read: of path, or of the stream in where it is not NULL. */
 enum ds_status ds_archive_map(struct ds_archive **a_ret, const char *path, struct ds_in *in,
 			      struct ds_err *err);
+/* Open the lock of an archive that is sealed: the record at offset. */
+enum ds_status ds_lock_open(struct ds_archive *a, uint64_t offset, const struct ds_secret *secret,
+			    struct ds_err *err);
+/* DS_EINVAL when the archive must be sealed and is not. */
+enum ds_status ds_archive_demand(const struct ds_archive *a, const struct ds_secret *secret,
+				 struct ds_err *err);
 /* The footer and the directory. */
 enum ds_status ds_directory_read(struct ds_archive *a, struct ds_archive_totals *claimed,
 				 struct ds_err *err);

@@ -1,6 +1,7 @@
 /* record.c - the records an archive is made of: heads, checksums, coders, varints */
 #include "archive/record.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 #include <zstd.h>
@@ -8,20 +9,23 @@
 #include "archive/archive.h"
 
 #define VERSION 4
+#define SEALED 1 /* flag of the header, and of records */
 #define TABLE_LEVEL 19
 
 static const uint8_t header_magic[8] = {0xD5, 'D', 'S', 'Z', '\r', '\n', 0x1A, '\n'};
 static const uint8_t footer_magic[8] = {0xD5, 'D', 'S', 'Z', 'E', 'N', 'D', '\n'};
 static const uint8_t record_magic[4] = {0xD5, 'R', 'E', 'C'};
 
-void ds_archive_header(uint8_t header[DS_ARCHIVE_HEADER_BYTES])
+void ds_archive_header(uint8_t header[DS_ARCHIVE_HEADER_BYTES], int sealed)
 {
 	memcpy(header, header_magic, 8);
-	ds_put_u32(header + 8, VERSION);
+	ds_put_u16(header + 8, VERSION);
+	ds_put_u16(header + 10, sealed ? SEALED : 0);
 	ds_put_u32(header + 12, (uint32_t)XXH3_64bits(header, 12));
 }
 
-enum ds_status ds_archive_header_check(const struct ds_map *map, struct ds_err *err)
+enum ds_status ds_archive_header_check(const struct ds_map *map, int *sealed_ret,
+				       struct ds_err *err)
 {
 	const uint8_t *p = map->data;
 
@@ -33,10 +37,15 @@ enum ds_status ds_archive_header_check(const struct ds_map *map, struct ds_err *
 	if ((uint32_t)XXH3_64bits(p, 12) != ds_get_u32(p + 12))
 		return ds_fail_at(err, DS_ECORRUPT, map->path, 12,
 				  "checksum of the header does not match");
-	if (ds_get_u32(p + 8) != VERSION)
+	if (ds_get_u16(p + 8) != VERSION)
 		return ds_fail_at(err, DS_EUNSUPPORTED, map->path, 8,
 				  "archive version %u; this program reads version %d",
 				  ds_get_u16(p + 8), VERSION);
+	if (ds_get_u16(p + 10) & ~SEALED)
+		return ds_fail_at(err, DS_EUNSUPPORTED, map->path, 10,
+				  "an archive with flags %#x, which this version does not know",
+				  ds_get_u16(p + 10));
+	*sealed_ret = ds_get_u16(p + 10) == SEALED;
 	return DS_OK;
 }
 
@@ -88,7 +97,7 @@ enum ds_status ds_archive_footer_get(const struct ds_map *map, uint64_t end,
 
 void ds_record_count(const struct ds_record *r, struct ds_archive_totals *totals)
 {
-	uint64_t bytes = ds_record_size(r->stored);
+	uint64_t bytes = r->end - r->offset;
 
 	if (r->type == DS_RECORD_VECTORS)
 		totals->vector_bytes += bytes;
@@ -107,25 +116,63 @@ void ds_record_count(const struct ds_record *r, struct ds_archive_totals *totals
 	}
 }
 
-enum ds_status ds_record_write(struct ds_out *out, const struct ds_record *r, struct ds_err *err)
+/* What a seal says of a record: its head without flags and checksums, and where it is. */
+static void place_of(const struct ds_record *r, uint8_t place[DS_SEAL_PLACE_BYTES])
 {
+	memset(place, 0, DS_SEAL_PLACE_BYTES);
+	place[0] = r->type;
+	place[1] = r->coder;
+	ds_put_u32(place + 4, r->stored);
+	ds_put_u32(place + 8, r->raw);
+	ds_put_u64(place + 16, r->offset);
+}
+
+static enum ds_status write_record(struct ds_out *out, const struct ds_record *r,
+				   struct ds_err *err)
+{
+	const uint32_t stored = r->stored + (r->sealed ? DS_SEAL_EXTRA_BYTES : 0);
 	uint8_t head[DS_RECORD_HEAD_BYTES] = {0};
 	static const uint8_t zeros[8];
 
 	memcpy(head, record_magic, 4);
 	head[4] = r->type;
 	head[5] = r->coder;
-	ds_put_u32(head + 8, r->stored);
+	ds_put_u16(head + 6, r->sealed ? SEALED : 0);
+	ds_put_u32(head + 8, stored);
 	ds_put_u32(head + 12, r->raw);
-	ds_put_u64(head + 16, XXH3_64bits(r->bytes, r->stored));
+	ds_put_u64(head + 16, XXH3_64bits(r->bytes, stored));
 	ds_put_u64(head + 24, XXH3_64bits(head, 24));
 	DS_TRY(ds_out_write(out, head, sizeof head, err));
-	DS_TRY(ds_out_write(out, r->bytes, r->stored, err));
-	return ds_out_write(out, zeros, -r->stored & 7, err);
+	DS_TRY(ds_out_write(out, r->bytes, stored, err));
+	return ds_out_write(out, zeros, -stored & 7, err);
 }
 
-enum ds_status ds_record_pack(struct ds_out *out, uint8_t type, const struct ds_buf *raw,
-			      struct ds_err *err)
+enum ds_status ds_record_write(const struct ds_record_sink *to, struct ds_record *r_io,
+			       struct ds_err *err)
+{
+	uint8_t place[DS_SEAL_PLACE_BYTES], *sealed;
+	struct ds_record r;
+	enum ds_status st;
+
+	r_io->sealed = to->seal && r_io->type != DS_RECORD_LOCK;
+	r_io->offset = to->out->written;
+	r_io->end = r_io->offset + ds_record_size(r_io->stored, r_io->sealed);
+	if (!r_io->sealed)
+		return write_record(to->out, r_io, err);
+	r = *r_io;
+	sealed = ds_alloc((size_t)r.stored + DS_SEAL_EXTRA_BYTES, 1);
+	if (!sealed)
+		return ds_fail_nomem(err, (uint64_t)r.stored + DS_SEAL_EXTRA_BYTES);
+	place_of(&r, place);
+	ds_seal_put(to->seal, place, r.bytes, r.stored, sealed);
+	r.bytes = sealed;
+	st = write_record(to->out, &r, err);
+	free(sealed);
+	return st;
+}
+
+enum ds_status ds_record_pack(const struct ds_record_sink *to, uint8_t type,
+			      const struct ds_buf *raw, struct ds_err *err)
 {
 	struct ds_record r = {.type = type, .stored = (uint32_t)raw->len, .bytes = raw->data};
 	struct ds_buf packed = {0};
@@ -143,7 +190,7 @@ enum ds_status ds_record_pack(struct ds_out *out, uint8_t type, const struct ds_
 		r.stored = (uint32_t)n;
 		r.bytes = packed.data;
 	}
-	st = ds_record_write(out, &r, err);
+	st = ds_record_write(to, &r, err);
 	ds_buf_fini(&packed);
 	return st;
 }
@@ -156,7 +203,7 @@ static enum ds_status check_head(const struct ds_map *map, const uint8_t *p, uin
 	if (XXH3_64bits(p, 24) != ds_get_u64(p + 24))
 		return ds_fail_at(err, DS_ECORRUPT, map->path, offset,
 				  "checksum of a record's head does not match");
-	if (ds_get_u16(p + 6) != 0)
+	if (ds_get_u16(p + 6) & ~SEALED)
 		return ds_fail_at(err, DS_EUNSUPPORTED, map->path, offset + 6,
 				  "a record with flags %#x, which this version does not know",
 				  ds_get_u16(p + 6));
@@ -196,38 +243,82 @@ enum ds_status ds_record_get(const struct ds_map *map, uint64_t offset, uint64_t
 	*r_ret = (struct ds_record){
 		.type = p[4],
 		.coder = p[5],
+		.sealed = ds_get_u16(p + 6) == SEALED,
 		.stored = ds_get_u32(p + 8),
 		.raw = ds_get_u32(p + 12),
 		.hash = ds_get_u64(p + 16),
 		.bytes = p + DS_RECORD_HEAD_BYTES,
 		.offset = offset,
 	};
-	if (ds_record_size(r_ret->stored) > limit - offset)
+	if (ds_record_size(r_ret->stored, 0) > limit - offset)
 		return ds_fail_at(err, DS_ETRUNCATED, map->path, offset + 8,
 				  "a record of %u bytes reaches beyond its place", r_ret->stored);
-	r_ret->end = offset + ds_record_size(r_ret->stored);
+	r_ret->end = offset + ds_record_size(r_ret->stored, 0);
+	if (r_ret->sealed && r_ret->stored < DS_SEAL_EXTRA_BYTES)
+		return ds_fail_at(err, DS_EFORMAT, map->path, offset + 8,
+				  "a sealed record of %u bytes", r_ret->stored);
+	r_ret->stored -= r_ret->sealed ? DS_SEAL_EXTRA_BYTES : 0;
 	return check_sizes(map, r_ret, err);
 }
 
 enum ds_status ds_record_verify(const struct ds_map *map, const struct ds_record *r,
 				struct ds_err *err)
 {
-	if (XXH3_64bits(r->bytes, r->stored) != r->hash)
+	const uint32_t stored = r->stored + (r->sealed ? DS_SEAL_EXTRA_BYTES : 0);
+	const uint8_t *bytes = map->data + r->offset + DS_RECORD_HEAD_BYTES;
+
+	if (XXH3_64bits(bytes, stored) != r->hash)
 		return ds_fail_at(err, DS_ECORRUPT, map->path, r->offset + DS_RECORD_HEAD_BYTES,
-				  "checksum of %u bytes does not match", r->stored);
-	for (const uint8_t *p = r->bytes + r->stored; p < map->data + r->end; p++)
+				  "checksum of %u bytes does not match", stored);
+	for (const uint8_t *p = bytes + stored; p < map->data + r->end; p++)
 		if (*p)
 			return ds_fail_at(err, DS_ECORRUPT, map->path, (uint64_t)(p - map->data),
 					  "padding is not zero");
 	return DS_OK;
 }
 
-enum ds_status ds_record_unpack(const struct ds_map *map, const struct ds_record *r,
-				struct ds_buf *buf, struct ds_err *err)
+/* A lock must be the one that was opened. */
+static enum ds_status check_lock(const struct ds_map *map, const struct ds_seal *seal,
+				 const struct ds_record *r, struct ds_err *err)
+{
+	if (!seal || r->sealed || r->stored != DS_SEAL_LOCK_BYTES ||
+	    memcmp(r->bytes, ds_seal_lock(seal), r->stored) != 0)
+		return ds_fail_at(err, DS_ECORRUPT, map->path, r->offset,
+				  "a lock that is not the archive's");
+	return DS_OK;
+}
+
+enum ds_status ds_record_open(const struct ds_map *map, const struct ds_seal *seal,
+			      struct ds_record *r_io, struct ds_buf *plain, struct ds_err *err)
+{
+	uint8_t place[DS_SEAL_PLACE_BYTES];
+
+	DS_TRY(ds_record_verify(map, r_io, err));
+	if (r_io->type == DS_RECORD_LOCK)
+		return check_lock(map, seal, r_io, err);
+	if (!seal != !r_io->sealed)
+		return ds_fail_at(err, DS_ECORRUPT, map->path, r_io->offset + 6,
+				  seal ? "a record that is not sealed, in a sealed archive"
+				       : "a sealed record, in an archive without a lock");
+	if (!seal)
+		return DS_OK;
+	plain->len = 0;
+	DS_TRY(ds_buf_reserve(plain, (size_t)r_io->stored + 1, err));
+	place_of(r_io, place);
+	if (ds_seal_get(seal, place, map->data + r_io->offset + DS_RECORD_HEAD_BYTES,
+			r_io->stored, plain->data) != DS_OK)
+		return ds_fail_at(err, DS_ECORRUPT, map->path, r_io->offset,
+				  "a record that was not sealed by this key, here: it was changed");
+	plain->len = r_io->stored;
+	r_io->bytes = plain->data;
+	return DS_OK;
+}
+
+static enum ds_status unpack(const struct ds_map *map, const struct ds_record *r,
+			     struct ds_buf *buf, struct ds_err *err)
 {
 	size_t n;
 
-	DS_TRY(ds_record_verify(map, r, err));
 	if (r->coder == DS_CODER_STORED)
 		return ds_buf_append(buf, r->bytes, r->stored, err);
 	if (r->coder != DS_CODER_ZSTD)
@@ -241,6 +332,19 @@ enum ds_status ds_record_unpack(const struct ds_map *map, const struct ds_record
 				  ZSTD_isError(n) ? ZSTD_getErrorName(n) : "it is shorter");
 	buf->len += n;
 	return DS_OK;
+}
+
+enum ds_status ds_record_unpack(const struct ds_map *map, const struct ds_seal *seal,
+				struct ds_record *r, struct ds_buf *buf, struct ds_err *err)
+{
+	struct ds_buf plain = {0};
+	enum ds_status st = ds_record_open(map, seal, r, &plain, err);
+
+	if (st == DS_OK)
+		st = unpack(map, r, buf, err);
+	ds_buf_fini(&plain);
+	r->bytes = map->data + r->offset + DS_RECORD_HEAD_BYTES;
+	return st;
 }
 
 enum ds_status ds_varint_put(struct ds_buf *buf, uint64_t value, struct ds_err *err)

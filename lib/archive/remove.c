@@ -232,6 +232,7 @@ enum ds_status ds_archive_remove(struct ds_archive *a, const char *path, const u
 	o.model = a->model;
 	o.dims = a->dims;
 	o.words = a->totals.word_bytes > 0;
+	o.sealed = a->seal != NULL;
 	o.bits = o.bits ? o.bits : ds_archive_bits(a);
 	DS_TRY(ds_archive_create(&r.w, path, &o, err));
 	st = rewrite(&r);

@@ -109,6 +109,7 @@ static void check_records(const struct salvage *v, struct ds_segment_row *row)
 	const struct ds_archive *a = v->a;
 	struct ds_err damage;
 	struct ds_record r;
+	struct ds_buf plain = {0};
 	uint32_t kept = 1;
 
 	for (uint32_t i = 1; i < row->n_records; i++) {
@@ -116,12 +117,13 @@ static void check_records(const struct salvage *v, struct ds_segment_row *row)
 						  a->directory_offset, &r, &damage);
 
 		if (st == DS_OK)
-			st = ds_record_verify(&a->map, &r, &damage);
+			st = ds_record_open(&a->map, a->seal, &r, &plain, &damage);
 		if (st == DS_OK)
 			row->record[kept++] = row->record[i];
 		else
 			tell(v->s, &damage);
 	}
+	ds_buf_fini(&plain);
 	row->n_records = kept;
 }
 
@@ -203,11 +205,12 @@ static enum ds_status find_base(const struct salvage *v, const struct ds_record 
 {
 	uint64_t n = 0, raw, stored, base = r->offset;
 	struct ds_buf table = {0};
+	struct ds_record copy = *r;
 	struct ds_cursor cur;
 	enum ds_status st;
 
 	*base_ret = 0;
-	st = ds_record_unpack(&v->a->map, r, &table, v->err);
+	st = ds_record_unpack(&v->a->map, v->a->seal, &copy, &table, v->err);
 	if (is_damage(st) || st == DS_EUNSUPPORTED)
 		return DS_OK;
 	DS_TRY(st);
@@ -217,10 +220,10 @@ static enum ds_status find_base(const struct salvage *v, const struct ds_record 
 		st = ds_varint_get(&cur, &raw);
 		if (st == DS_OK)
 			st = ds_varint_get(&cur, &stored);
-		if (st != DS_OK || stored > UINT32_MAX || ds_record_size((uint32_t)stored) > base)
+		if (st != DS_OK || stored > UINT32_MAX || ds_record_size(stored, r->sealed) > base)
 			st = DS_EFORMAT;
 		else
-			base -= ds_record_size((uint32_t)stored);
+			base -= ds_record_size(stored, r->sealed);
 	}
 	ds_buf_fini(&table);
 	*base_ret = st == DS_OK ? base : 0;
@@ -263,14 +266,19 @@ static enum ds_status find_segments(struct salvage *v)
 }
 
 /* The model of the embeddings is named in each record of them. */
-static void learn_model(struct ds_archive *a, const struct ds_record *r)
+static void learn_model(struct ds_archive *a, struct ds_record *r)
 {
+	struct ds_buf plain = {0};
+
 	if (a->model || r->coder != DS_CODER_STORED || r->stored < 24)
 		return;
-	a->dims = ds_get_u32(r->bytes + 4);
-	a->model = ds_get_u64(r->bytes + 8);
+	if (ds_record_open(&a->map, a->seal, r, &plain, NULL) == DS_OK) {
+		a->dims = ds_get_u32(r->bytes + 4);
+		a->model = ds_get_u64(r->bytes + 8);
+	}
 	if (!a->dims || a->dims > DS_ARCHIVE_DIMS_MAX || !a->model)
 		a->model = a->dims = 0;
+	ds_buf_fini(&plain);
 }
 
 /* The other records of a segment, which lie after its documents and before limit; *end_ret: the end
@@ -342,6 +350,7 @@ static enum ds_status scan(struct salvage *v)
 	struct ds_archive *a = v->a;
 	uint64_t end = DS_ARCHIVE_HEADER_BYTES;
 
+	end += a->seal ? ds_record_size(DS_SEAL_LOCK_BYTES, 0) : 0;
 	a->directory_offset = a->map.len;
 	a->model = a->dims = 0;
 	DS_TRY(find_segments(v));
@@ -364,6 +373,32 @@ static enum ds_status scan(struct salvage *v)
 	return DS_OK;
 }
 
+/* A sealed archive has its lock at both ends; its header may be lost. */
+static enum ds_status find_lock(struct salvage *v, const struct ds_secret *secret)
+{
+	const struct ds_map *map = &v->a->map;
+	int whole, sealed = 0, known;
+	struct ds_err damage;
+	struct ds_record r;
+	uint64_t at = 0;
+
+	known = ds_archive_header_check(map, &sealed, &damage) == DS_OK;
+	if (!known)
+		tell(v->s, &damage);
+	for (; find_record(map, at, map->len, &r, &whole); at = after(map, &r, whole)) {
+		if (known && !sealed)
+			break;
+		known = known || whole;
+		sealed = sealed || (whole && (r.sealed || r.type == DS_RECORD_LOCK));
+		if (sealed && whole && r.type == DS_RECORD_LOCK)
+			return ds_lock_open(v->a, r.offset, secret, v->err);
+	}
+	if (sealed)
+		return ds_fail_at(v->err, DS_ECORRUPT, map->path, DS_NO_OFFSET,
+				  "it is encrypted, and its lock is lost");
+	return ds_archive_demand(v->a, secret, v->err);
+}
+
 static enum ds_status begin(struct salvage *v)
 {
 	struct ds_archive *a = v->a;
@@ -377,7 +412,7 @@ static enum ds_status begin(struct salvage *v)
 	return DS_OK;
 }
 
-static enum ds_status read_rest(struct salvage *v)
+static enum ds_status read_rest(struct salvage *v, const struct ds_secret *secret)
 {
 	struct ds_archive *a = v->a;
 	struct ds_archive_totals claimed;
@@ -385,8 +420,7 @@ static enum ds_status read_rest(struct salvage *v)
 	enum ds_status st;
 
 	DS_TRY(begin(v));
-	if (ds_archive_header_check(&a->map, &damage) != DS_OK)
-		tell(v->s, &damage);
+	DS_TRY(find_lock(v, secret));
 	st = ds_directory_read(a, &claimed, &damage);
 	if (st == DS_OK) {
 		DS_TRY(read_segments(v));
@@ -408,7 +442,8 @@ static enum ds_status read_rest(struct salvage *v)
 }
 
 enum ds_status ds_archive_salvage(struct ds_archive **a_ret, const char *path,
-				  const struct ds_salvage *s, struct ds_err *err)
+				  const struct ds_secret *secret, const struct ds_salvage *s,
+				  struct ds_err *err)
 {
 	struct ds_err unused;
 	struct salvage v = {.s = s, .err = err ? err : &unused};
@@ -425,7 +460,7 @@ enum ds_status ds_archive_salvage(struct ds_archive **a_ret, const char *path,
 	}
 	if (ds_archive_probe(v.a->map.data, v.a->map.len) ||
 	    find_record(&v.a->map, 0, v.a->map.len, &r, &whole))
-		st = read_rest(&v);
+		st = read_rest(&v, secret);
 	else
 		st = ds_fail_at(err, DS_EFORMAT, v.a->map.path, 0, "no part of an archive in it");
 	free(v.row);

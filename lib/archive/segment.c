@@ -167,11 +167,11 @@ static enum ds_status add_record(struct ds_archive_writer *w, struct ds_segment_
 	row->record[row->n_records].type = type;
 	row->record[row->n_records++].offset = w->out.written;
 	if (type != DS_RECORD_VECTORS)
-		return ds_record_pack(&w->out, type, raw, err);
+		return ds_record_pack(&w->to, type, raw, err);
 	if (raw->len > DS_RECORD_BYTES_MAX)
 		return ds_fail(err, DS_ELIMIT, "embeddings of %zu bytes in a segment", raw->len);
 	r.stored = r.raw = (uint32_t)raw->len;
-	return ds_record_write(&w->out, &r, err);
+	return ds_record_write(&w->to, &r, err);
 }
 
 static enum ds_status write_index(struct ds_archive_writer *w, struct ds_segment_row *row,
@@ -341,15 +341,29 @@ static enum ds_status put_directory(const struct ds_archive_writer *w, struct ds
 	return DS_OK;
 }
 
+enum ds_status ds_lock_write(struct ds_archive_writer *w, struct ds_err *err)
+{
+	struct ds_record r = {.type = DS_RECORD_LOCK, .stored = DS_SEAL_LOCK_BYTES};
+
+	if (!w->seal)
+		return DS_OK;
+	r.bytes = ds_seal_lock(w->seal);
+	r.raw = r.stored;
+	return ds_record_write(&w->to, &r, err);
+}
+
 enum ds_status ds_directory_write(struct ds_archive_writer *w, struct ds_err *err)
 {
 	uint8_t footer[DS_ARCHIVE_FOOTER_BYTES];
-	const uint64_t offset = w->out.written;
 	struct ds_buf raw = {0};
-	enum ds_status st = put_directory(w, &raw, err);
+	uint64_t offset;
+	enum ds_status st;
 
+	DS_TRY(ds_lock_write(w, err));
+	offset = w->out.written;
+	st = put_directory(w, &raw, err);
 	if (st == DS_OK)
-		st = ds_record_pack(&w->out, DS_RECORD_DIRECTORY, &raw, err);
+		st = ds_record_pack(&w->to, DS_RECORD_DIRECTORY, &raw, err);
 	ds_buf_fini(&raw);
 	DS_TRY(st);
 	ds_archive_footer(footer, offset, w->out.written + sizeof footer);

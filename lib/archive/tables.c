@@ -57,7 +57,7 @@ static enum ds_status read_blocks(struct table *t)
 			.stored = (uint32_t)stored,
 			.dictionary = seg->row.dictionary,
 		};
-		offset += ds_record_size((uint32_t)stored);
+		offset += ds_record_size(stored, a->seal != NULL);
 		if (offset > seg->row.record[0].offset)
 			return bad(t, "blocks reach beyond their segment");
 	}
@@ -449,7 +449,7 @@ static enum ds_status table_open(struct table *t, size_t s, uint8_t type, struct
 		return ds_fail_at(t->err, DS_EFORMAT, t->a->map.path, t->seg->row.blocks_offset,
 				  "a segment without a record of type %u", type);
 	t->record = r.offset;
-	DS_TRY(ds_record_unpack(&t->a->map, &r, raw, t->err));
+	DS_TRY(ds_record_unpack(&t->a->map, t->a->seal, &r, raw, t->err));
 	ds_cursor_init(&t->cur, raw->data, raw->len, NULL);
 	return DS_OK;
 }

@@ -25,18 +25,19 @@ static void drop_dictionaries(struct ds_archive *a, size_t bytes)
 }
 
 /* The raw bytes of a block or dictionary into out; c has what is known before them. */
-static enum ds_status decode(struct ds_archive *a, const struct ds_record *r, struct ds_coded *c,
+static enum ds_status decode(struct ds_archive *a, struct ds_record *r, struct ds_coded *c,
 			     struct ds_buf *out, struct ds_err *err)
 {
 	enum ds_status st = a->decoder ? DS_OK : ds_block_decoder_new(&a->decoder, err);
+	struct ds_buf plain = {0};
 
+	if (st == DS_OK)
+		st = ds_record_open(&a->map, a->seal, r, &plain, err);
 	c->alone = r->type == DS_RECORD_DICTIONARY;
 	c->coder = r->coder;
 	c->code = r->bytes;
 	c->stored = r->stored;
 	c->raw = r->raw;
-	if (st == DS_OK)
-		st = ds_record_verify(&a->map, r, err);
 	if (st == DS_OK)
 		st = ds_buf_reserve(out, (size_t)r->raw + 1, err);
 	if (st == DS_OK)
@@ -47,6 +48,7 @@ static enum ds_status decode(struct ds_archive *a, const struct ds_record *r, st
 		ds_err_set_path(err, a->map.path);
 		err->offset = r->offset;
 	}
+	ds_buf_fini(&plain);
 	return st;
 }
 
@@ -105,7 +107,7 @@ enum ds_status ds_block_record(const struct ds_archive *a, const struct ds_block
 }
 
 static enum ds_status unpack(struct ds_archive *a, const struct ds_block *b,
-			     const struct ds_record *r, struct ds_buf *out, struct ds_err *err)
+			     struct ds_record *r, struct ds_buf *out, struct ds_err *err)
 {
 	struct ds_dictionary_entry *d = b->dictionary ? &a->dictionary[b->dictionary - 1] : NULL;
 	struct ds_coded c = {.dictionary_number = b->dictionary};

@@ -14,6 +14,8 @@ static enum ds_status check_options(const struct ds_archive_options *o, struct d
 	if (o->block_bytes < DS_ARCHIVE_BLOCK_MIN || o->block_bytes > DS_ARCHIVE_BLOCK_MAX)
 		return ds_fail(err, DS_EINVAL, "blocks of %u bytes; %u to %u are possible",
 			       o->block_bytes, DS_ARCHIVE_BLOCK_MIN, DS_ARCHIVE_BLOCK_MAX);
+	if (o->sealed && !o->secret)
+		return ds_fail(err, DS_EINVAL, "an archive to be sealed without a secret");
 	if (o->model && (o->dims == 0 || o->dims > DS_ARCHIVE_DIMS_MAX))
 		return ds_fail(err, DS_EINVAL, "embeddings of %u dimensions; 1 to %d are possible",
 			       o->dims, DS_ARCHIVE_DIMS_MAX);
@@ -68,7 +70,8 @@ static enum ds_status open_output(struct ds_archive_writer *w, const char *path,
 
 	DS_TRY(ds_out_open(&w->out, path, err));
 	w->out_open = 1;
-	ds_archive_header(header);
+	w->to = (struct ds_record_sink){&w->out, w->seal};
+	ds_archive_header(header, w->seal != NULL);
 	return ds_out_write(&w->out, header, sizeof header, err);
 }
 
@@ -79,7 +82,11 @@ enum ds_status ds_archive_create(struct ds_archive_writer **w_ret, const char *p
 	enum ds_status st;
 
 	DS_TRY(writer_new(&w, options, err));
-	st = open_output(w, path, err);
+	st = options->sealed ? ds_seal_new(&w->seal, options->secret, err) : DS_OK;
+	if (st == DS_OK)
+		st = open_output(w, path, err);
+	if (st == DS_OK)
+		st = ds_lock_write(w, err);
 	if (st != DS_OK)
 		ds_archive_abort(w);
 	else
@@ -227,14 +234,16 @@ enum ds_status ds_archive_append(struct ds_archive_writer **w_ret, const char *p
 	struct ds_archive *a;
 	enum ds_status st;
 
-	DS_TRY(ds_archive_open(&a, path, err));
+	DS_TRY(ds_archive_open(&a, path, o.secret, err));
 	ds_archive_set_lm(a, o.lm_old, o.pool ? ds_pool_threads(o.pool) : 1);
 	o.bits = o.bits ? o.bits : ds_archive_bits(a);
 	st = writer_new(&w, &o, err);
 	if (st == DS_OK) {
+		w->seal = a->seal;
 		st = open_output(w, path, err);
 		if (st == DS_OK)
 			st = adopt(w, a, err);
+		a->seal = NULL; /* it is the writer's */
 		if (st != DS_OK)
 			ds_archive_abort(w);
 	}
@@ -508,6 +517,7 @@ void ds_archive_abort(struct ds_archive_writer *w)
 		return;
 	if (w->out_open)
 		ds_out_abort(&w->out);
+	ds_seal_free(w->seal);
 	ds_block_encoder_free(w->encoder);
 	ds_lm_blocks_free(w->lm);
 	ds_layout_fini(&w->layout);

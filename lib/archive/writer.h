@@ -54,6 +54,8 @@ struct ds_archive_writer {
 	struct ds_archive_options options;
 	struct ds_out out;
 	int out_open;
+	struct ds_seal *seal; /* NULL: it is not sealed */
+	struct ds_record_sink to;
 	struct ds_archive_totals totals;
 
 	/* the segment being filled */
@@ -99,7 +101,9 @@ enum ds_status ds_segment_close(struct ds_archive_writer *w, struct ds_err *err)
  * become the archive. */
 enum ds_status ds_writer_replace(struct ds_archive_writer *w, struct ds_archive_totals *totals_ret,
 				 struct ds_err *err);
-/* The directory and the footer. */
+/* The lock of an archive that is sealed. */
+enum ds_status ds_lock_write(struct ds_archive_writer *w, struct ds_err *err);
+/* The lock again, the directory and the footer. */
 enum ds_status ds_directory_write(struct ds_archive_writer *w, struct ds_err *err);
 
 #endif

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/pool.h"
 #include "model/model.h"
+#include "seal/seal.h"
 #include "search/search.h"
 
 struct ds_find;
@@ -24,6 +25,7 @@ struct ds_find_options {
 	struct ds_pool *pool;	 /* may be NULL */
 	uint32_t passage_tokens; /* of plain text, > 0 */
 	const char *lm;		 /* file that archives of a language model need, or NULL */
+	const struct ds_secret *secret; /* what opens sealed archives, borrowed, or NULL */
 };
 
 /* What was added so far. */

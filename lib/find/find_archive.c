@@ -57,8 +57,9 @@ enum ds_status ds_find_add_archive(struct ds_find *f, const char *path, struct d
 	DS_TRY(ds_grow(&f->archive, &f->cap_archive, f->n_archive + 1, sizeof *f->archive, err));
 	row = &f->archive[f->n_archive];
 	row->path = in->name;
-	DS_TRY(in->fd == STDIN_FILENO ? ds_archive_open_stream(&row->archive, in, err)
-				      : ds_archive_open(&row->archive, path, err));
+	DS_TRY(in->fd == STDIN_FILENO
+		       ? ds_archive_open_stream(&row->archive, in, f->options.secret, err)
+		       : ds_archive_open(&row->archive, path, f->options.secret, err));
 	ds_archive_set_lm(row->archive, f->options.lm, ds_pool_threads(f->options.pool));
 	f->n_archive++;
 	if (f->options.mode != DS_SEARCH_WORDS && ds_archive_model(row->archive) &&

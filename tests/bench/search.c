@@ -291,7 +291,7 @@ static void archive(const char *path, const char *frames, const char *queries, c
 	must(ds_model_open(&b.model, model, &err));
 	must(ds_embedder_new(&b.embedder, b.model, NULL, &err));
 	must(ds_kern_choose(&b.kern, &err));
-	must(ds_archive_open(&b.archive, path, &err));
+	must(ds_archive_open(&b.archive, path, NULL, &err));
 	b.dims = ds_model_dims(b.model);
 	b.vector = read_vectors(frames, b.dims, &b.n);
 	b.score = room(b.n, sizeof *b.score);

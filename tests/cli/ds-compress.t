@@ -270,3 +270,52 @@ $ ds-compress --no-index --index-bits 2 -o no.dsz in
 ! ds-compress: --index-bits and --no-index exclude each other
 ! Try 'ds-compress --help'.
 ? 2
+
+Encrypted archives.
+$ printf 'one secret\n' >key; printf 'another\n' >key2; ds-compress --key key -o k.dsz in && ds-compress -t --key key k.dsz && DS_KEY=key ds-compress -d k.dsz in/a.txt | cmp - in/a.txt
+$ ds-compress -l k.dsz; grep -c a.txt k.dsz
+! ds-compress: k.dsz: it is encrypted, and no key is given (--key, --passphrase, DS_KEY)
+> 0
+? 1
+$ ds-compress -x --key key2 -C never k.dsz; ls never
+! ds-compress: k.dsz: the key is another one, or its lock was changed
+!~ ls: .*
+? 2
+$ ds-compress -d --key key a.dsz in/a.txt
+! ds-compress: a.dsz: it is not encrypted, and a key is given
+? 1
+$ printf 'one secret' >key3; printf 'more\n' >more; ds-compress --add --key key3 -o k.dsz more && DS_KEY=key ds-compress --remove -o k.dsz in/sub && DS_KEY=key ds-compress -l k.dsz | awk '{print $4}'
+> in/a.txt
+> in/empty
+> more
+$ ds-compress --add -o k.dsz in/sub
+! ds-compress: k.dsz: it is encrypted, and no key is given (--key, --passphrase, DS_KEY)
+? 1
+$ DS_KEY=key ds-compress --join -o open.dsz k.dsz && ds-compress -t open.dsz && ds-compress --join --key key2 -o k2.dsz open.dsz && DS_KEY=key2 ds-grep -k 1 -e sentence k2.dsz | cut -d : -f 1
+> in/a.txt
+$ DS_KEY=key ds-cat -i k2.dsz
+! ds-cat: k2.dsz: the key is another one, or its lock was changed
+? 1
+$ ds-cat --key key2 --format text k2.dsz | head -n 1; ds-cat -i --key key2 k2.dsz | head -n 1 | cut -d , -f 1
+> One sentence. Another.
+> k2.dsz: encrypted archive
+$ python3 -c 'd = bytearray(open("k.dsz", "rb").read()); d[60] ^= 1; open("bad.dsz", "wb").write(d)'; ds-compress -t --key key bad.dsz
+! ds-compress: bad.dsz: byte 48: checksum of 104 bytes does not match
+? 1
+$ : >nothing; ds-compress --key nothing -o no.dsz in
+! ds-compress: nothing: the key is empty
+? 1
+$ ds-compress --key none -o no.dsz in
+! ds-compress: none: cannot open: No such file or directory
+? 1
+$ setsid -w ds-compress --passphrase -o no.dsz in
+! ds-compress: --passphrase: there is no terminal to ask on; --key names a file
+? 1
+$ ds-compress --key key --passphrase -o no.dsz in
+! ds-compress: --key and --passphrase exclude each other
+! Try 'ds-compress --help'.
+? 2
+$ ds-compress --plain --key key -o no.zst in/a.txt; test -e no.zst || test -e no.dsz
+! ds-compress: --key and --passphrase are of archives
+! Try 'ds-compress --help'.
+? 1

@@ -112,3 +112,42 @@ status=0
 ds-compress --add -o a.dsz <other.frames 2>log || status=$?
 ok "embeddings of another model are refused" test "$status" = 1
 ok "and the archive is as it was" cmp a.dsz before.dsz
+
+# a passphrase is asked for on the terminal, and not shown
+cat >ask.py <<'EOF'
+"""ask.py ANSWERS COMMAND...: run it on a terminal of its own, answer, print what the terminal showed"""
+import os, pty, sys, time
+
+pid, fd = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[2], sys.argv[2:])
+shown = b""
+for answer in sys.argv[1].split(","):
+    want = shown.count(b": ") + 1
+    try:
+        while shown.count(b": ") < want:
+            shown += os.read(fd, 1000)
+        os.write(fd, answer.encode() + b"\n")
+    except OSError:
+        break
+try:
+    while True:
+        part = os.read(fd, 1000)
+        if not part:
+            break
+        shown += part
+except OSError:
+    pass
+print(shown.decode().replace("\r", "").replace("\n", "|"))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+EOF
+ask() { python3 ask.py "$@"; }
+ask "open it,open it" ds-compress -q --passphrase -o asked.dsz kept.txt >shown || true
+ok "a passphrase is asked for twice" grep -qx "Passphrase: |Again: |" shown
+printf 'open it\n' >key
+ok "it is the key" ds-compress -t --key key asked.dsz
+ask "open it" ds-compress -t --passphrase asked.dsz >shown
+ok "once for reading" grep -qx "Passphrase: |" shown
+ok "another one does not open it" exits 1 ask "open" ds-compress -t --passphrase asked.dsz
+ok "two that differ make nothing" exits 1 ask "a,b" ds-compress -q --passphrase -o never.dsz kept.txt
+ok "nothing is left of it" test ! -e never.dsz

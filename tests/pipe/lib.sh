@@ -14,7 +14,7 @@ TOP=$(cd "$(dirname "$0")/../.." && pwd)
 test_file=$TOP/${1#"$TOP"/}
 case ${BUILD:=build} in /*) ;; *) BUILD=$TOP/$BUILD ;; esac
 export PATH=$BUILD:$PATH LC_ALL=C.UTF-8
-unset DS_MODEL DS_LM DS_THREADS DS_CPU
+unset DS_MODEL DS_LM DS_KEY DS_THREADS DS_CPU
 work=$(mktemp -d "${TMPDIR:-/tmp}/ds-test.XXXXXX")
 trap 'status=$?; cd /; rm -rf "$work"; exit $status' EXIT
 cd "$work"

@@ -110,7 +110,7 @@ START_TEST(test_bytes_come_back)
 	add_bytes(w, "large", text, large);
 	add_bytes(w, "", text + 5, 16384);
 	ck_assert_int_eq(ds_archive_commit(w, NULL, &err), DS_OK);
-	ck_assert_msg(ds_archive_open(&a, PATH, &err) == DS_OK, "%s", err.message);
+	ck_assert_msg(ds_archive_open(&a, PATH, NULL, &err) == DS_OK, "%s", err.message);
 	ck_assert_uint_eq(ds_archive_members(a), 4);
 	ck_assert_uint_eq(ds_archive_segments(a), 3);
 	ck_member(a, "empty", "", 0);
@@ -123,7 +123,7 @@ START_TEST(test_bytes_come_back)
 	ck_assert_int_eq(ds_archive_append(&w, PATH, &plain, &err), DS_OK);
 	add_bytes(w, "more", text + 3, 50000);
 	ck_assert_int_eq(ds_archive_commit(w, NULL, &err), DS_OK);
-	ck_assert_int_eq(ds_archive_open(&a, PATH, &err), DS_OK);
+	ck_assert_int_eq(ds_archive_open(&a, PATH, NULL, &err), DS_OK);
 	ck_member(a, "large", text, large);
 	ck_member(a, "more", text + 3, 50000);
 	ck_assert_int_eq(ds_archive_test(a, &err), DS_OK);
@@ -175,7 +175,7 @@ START_TEST(test_text_is_stored_once)
 	add_bytes(w, "text again", text, n);
 	ck_assert_int_eq(ds_archive_commit(w, &totals, &err), DS_OK);
 	ck_assert_uint_lt(file_bytes(), once + once / 20);
-	ck_assert_int_eq(ds_archive_open(&a, PATH, &err), DS_OK);
+	ck_assert_int_eq(ds_archive_open(&a, PATH, NULL, &err), DS_OK);
 	ck_assert_uint_eq(ds_archive_segments(a), 3);
 	ck_member(a, "changed", changed, n + 5);
 	ck_member(a, "text again", text, n);
@@ -185,7 +185,7 @@ START_TEST(test_text_is_stored_once)
 	removed[0] = 1;
 	ck_assert_int_eq(ds_archive_remove(a, PATH, removed, &plain, &totals, &err), DS_OK);
 	ds_archive_close(a);
-	ck_assert_int_eq(ds_archive_open(&a, PATH, &err), DS_OK);
+	ck_assert_int_eq(ds_archive_open(&a, PATH, NULL, &err), DS_OK);
 	ck_assert_uint_eq(ds_archive_members(a), 2);
 	ck_member(a, "changed", changed, n + 5);
 	ck_member(a, "text again", text, n);
@@ -235,7 +235,7 @@ START_TEST(test_what_is_alike_is_brought_together)
 	ck_assert_uint_eq(totals.text_bytes, 1200000);
 	ck_assert_uint_lt(totals.file_bytes, totals.text_bytes / 5);
 	ck_assert_uint_gt(totals.dictionary_bytes, 0);
-	ck_assert_int_eq(ds_archive_open(&a, PATH, &err), DS_OK);
+	ck_assert_int_eq(ds_archive_open(&a, PATH, NULL, &err), DS_OK);
 	ck_assert_int_eq(ds_archive_test(a, &err), DS_OK);
 	ds_archive_close(a);
 	ck_assert_int_eq(ds_pool_new(&pool, 3, &err), DS_OK);
@@ -305,7 +305,7 @@ START_TEST(test_blocks_refer_to_what_went_before)
 		free(text);
 	}
 	ck_assert_uint_lt(totals.file_bytes, 2 * first);
-	ck_assert_int_eq(ds_archive_open(&a, PATH, &err), DS_OK);
+	ck_assert_int_eq(ds_archive_open(&a, PATH, NULL, &err), DS_OK);
 	ds_archive_totals(a, &totals);
 	ck_assert_uint_gt(totals.coder_bytes[DS_CODER_ZSTD_REFERENCES], 0);
 	ck_releases(a, 0);
@@ -314,7 +314,7 @@ START_TEST(test_blocks_refer_to_what_went_before)
 		DS_OK);
 	ds_archive_close(a);
 	ck_assert_uint_lt(totals.file_bytes, 2 * first);
-	ck_assert_int_eq(ds_archive_open(&a, PATH, &err), DS_OK);
+	ck_assert_int_eq(ds_archive_open(&a, PATH, NULL, &err), DS_OK);
 	ck_releases(a, 1);
 	ds_archive_close(a);
 	unlink(PATH);
@@ -366,7 +366,7 @@ START_TEST(test_passages_come_back)
 		ck_assert_int_eq(add_chunk(w, chunked, span[i][0], span[i][1], v[i], &err), DS_OK);
 	ck_assert_int_eq(ds_archive_document_end(w, NULL, &err), DS_OK);
 	ck_assert_int_eq(ds_archive_commit(w, NULL, &err), DS_OK);
-	ck_assert_int_eq(ds_archive_open(&a, PATH, &err), DS_OK);
+	ck_assert_int_eq(ds_archive_open(&a, PATH, NULL, &err), DS_OK);
 	ck_assert_uint_eq(ds_archive_model(a), 77);
 	ck_assert_int_eq(ds_archive_vectors(a, 0, &vectors, &err), DS_OK);
 	ck_assert_uint_eq(vectors.n, 3);
@@ -410,7 +410,7 @@ START_TEST(test_codes_stay_when_others_go)
 	}
 	ck_assert_int_eq(ds_archive_commit(w, NULL, &err), DS_OK);
 	for (uint32_t i = 0; i < 2; i++) {
-		ck_assert_int_eq(ds_archive_open(&a, PATH, &err), DS_OK);
+		ck_assert_int_eq(ds_archive_open(&a, PATH, NULL, &err), DS_OK);
 		ck_assert_int_eq(ds_archive_vectors(a, 0, &vectors, &err), DS_OK);
 		ck_assert_uint_eq(vectors.bits, 2);
 		ck_assert_uint_eq(vectors.n, 2 - i);
@@ -491,7 +491,7 @@ static int refused(const uint8_t *bytes, size_t n)
 
 	ck_assert_uint_eq(fwrite(bytes, 1, n, f), n);
 	fclose(f);
-	st = ds_archive_open(&a, PATH, &err);
+	st = ds_archive_open(&a, PATH, NULL, &err);
 	if (st == DS_OK) {
 		st = ds_archive_test(a, &err);
 		ds_archive_close(a);
@@ -542,7 +542,7 @@ static enum ds_status whole_way(struct ds_err *err)
 	DS_TRY(ds_archive_commit(w, NULL, err));
 	DS_TRY(ds_archive_append(&w, PATH, &embedded, err));
 	DS_TRY(ds_archive_commit(w, NULL, err));
-	DS_TRY(ds_archive_open(&a, PATH, err));
+	DS_TRY(ds_archive_open(&a, PATH, NULL, err));
 	st = ds_archive_passage(a, 0, &p, err);
 	if (st == DS_OK)
 		st = ds_archive_read(a, 0, 0, 35, &buf, err);

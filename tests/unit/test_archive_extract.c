@@ -25,7 +25,7 @@ static struct ds_archive *archive_of(const char *name)
 	ck_assert_int_eq(ds_archive_bytes(w, "x", 1, &err), DS_OK);
 	ck_assert_int_eq(ds_archive_document_end(w, NULL, &err), DS_OK);
 	ck_assert_int_eq(ds_archive_commit(w, NULL, &err), DS_OK);
-	ck_assert_msg(ds_archive_open(&a, "a.dsz", &err) == DS_OK, "%s", err.message);
+	ck_assert_msg(ds_archive_open(&a, "a.dsz", NULL, &err) == DS_OK, "%s", err.message);
 	return a;
 }
 

@@ -262,14 +262,14 @@ static void try_harm(struct ds_archive *a, const struct harm *h)
 	ck_assert_uint_eq(fwrite(bytes, 1, h->len, f), h->len);
 	fclose(f);
 	free(bytes);
-	st = ds_archive_open(&hurt, HURT, &err);
+	st = ds_archive_open(&hurt, HURT, NULL, &err);
 	if (st == DS_OK) {
 		ck_assert_int_ne(ds_archive_test(hurt, &err), DS_OK);
 		ck_assert(err.message[0]);
 		ds_archive_close(hurt);
 	}
 	find_left(&l);
-	st = ds_archive_salvage(&hurt, HURT, &s, &err);
+	st = ds_archive_salvage(&hurt, HURT, NULL, &s, &err);
 	if (st == DS_OK) {
 		ck_documents(a, hurt, &l);
 		ds_archive_close(hurt);
@@ -289,7 +289,7 @@ START_TEST(test_what_is_undamaged_comes_back)
 	struct ds_err err;
 
 	make_archive();
-	ck_assert_int_eq(ds_archive_open(&a, PATH, &err), DS_OK);
+	ck_assert_int_eq(ds_archive_open(&a, PATH, NULL, &err), DS_OK);
 	ck_assert_uint_ge(a->n_segments, 4);
 	ck_assert_uint_ge(a->n_dictionaries, 1);
 	ck_assert_uint_ge(a->n_references, 1);
@@ -330,7 +330,7 @@ static enum ds_status salvage_all(struct ds_err *err)
 	enum ds_status st = DS_OK;
 	struct ds_archive *a;
 
-	DS_TRY(ds_archive_salvage(&a, HURT, &s, err));
+	DS_TRY(ds_archive_salvage(&a, HURT, NULL, &s, err));
 	for (uint64_t i = 0; st == DS_OK && i < a->n_members && i < 3; i++) {
 		uint64_t bytes = 0;
 		struct ds_rest rest = {.write = count, .user = &bytes};
