@@ -174,6 +174,7 @@ static enum ds_status inspect_archive(const struct cli *cli, const char *path, s
 	archive_part("dictionaries", t.dictionary_bytes);
 	archive_part("vectors", t.vector_bytes);
 	archive_part("words", t.word_bytes);
+	archive_part("passages", t.passage_bytes);
 	printf("  passages: %" PRIu64 "\n", t.passages);
 	if (ds_archive_model(a))
 		printf("  embeddings: %" PRIu32 " dims, model %016" PRIx64 "\n", ds_archive_dims(a),

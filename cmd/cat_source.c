@@ -190,8 +190,25 @@ static enum ds_status source_npy(struct ds_in *in, struct ds_frame_writer *w, st
 struct pieces {
 	struct ds_frame_writer *w;
 	uint64_t document, start; /* start: of held in the document */
+	XXH3_state_t *hash;	  /* of the document */
 	struct ds_buf held;	  /* a character is not cut, for then it would be no text in JSON */
 };
+
+static enum ds_status begin_pieces(struct pieces *p_ret, struct ds_frame_writer *w,
+				   struct ds_err *err)
+{
+	*p_ret = (struct pieces){.w = w, .hash = XXH3_createState()};
+	if (!p_ret->hash)
+		return ds_fail(err, DS_ENOMEM, "out of memory: no state for a hash");
+	XXH3_64bits_reset(p_ret->hash);
+	return DS_OK;
+}
+
+static void end_pieces(struct pieces *p)
+{
+	ds_buf_fini(&p->held);
+	XXH3_freeState(p->hash);
+}
 
 static enum ds_status put_held(struct pieces *p, size_t n, struct ds_err *err)
 {
@@ -209,12 +226,13 @@ static enum ds_status put_piece(void *pieces, const void *bytes, size_t n, struc
 {
 	struct pieces *p = pieces;
 
+	XXH3_64bits_update(p->hash, bytes, n);
 	DS_TRY(ds_buf_append(&p->held, bytes, n, err));
 	return put_held(p, ds_utf8_whole(p->held.data, p->held.len), err);
 }
 
 static enum ds_status text_pieces(struct cli *cli, struct ds_in *in, struct pieces *p,
-				  XXH3_state_t *hash, struct ds_err *err)
+				  struct ds_err *err)
 {
 	struct ds_document_end e;
 	uint8_t bytes[TEXT_BYTES];
@@ -222,12 +240,11 @@ static enum ds_status text_pieces(struct cli *cli, struct ds_in *in, struct piec
 
 	do {
 		DS_TRY(ds_in_read(in, bytes, sizeof bytes, &got, err));
-		XXH3_64bits_update(hash, bytes, got);
 		DS_TRY(put_piece(p, bytes, got, err));
 		cli_progress(cli, in->name, p->start, 0);
 	} while (got);
 	DS_TRY(put_held(p, p->held.len, err));
-	e = (struct ds_document_end){p->start, XXH3_64bits_digest(hash)};
+	e = (struct ds_document_end){p->start, XXH3_64bits_digest(p->hash)};
 	return ds_document_end_put(p->w, 0, &e, err);
 }
 
@@ -235,18 +252,14 @@ static enum ds_status source_text(struct cli *cli, struct ds_in *in, struct ds_f
 				  struct ds_err *err)
 {
 	struct ds_document d = describe(in, true);
-	XXH3_state_t *hash = XXH3_createState();
-	struct pieces p = {.w = w};
+	struct pieces p;
 	enum ds_status st;
 
-	if (!hash)
-		return ds_fail(err, DS_ENOMEM, "out of memory: no state for a hash");
-	XXH3_64bits_reset(hash);
+	DS_TRY(begin_pieces(&p, w, err));
 	st = ds_document_put(w, 0, &d, err);
 	if (st == DS_OK)
-		st = text_pieces(cli, in, &p, hash, err);
-	ds_buf_fini(&p.held);
-	XXH3_freeState(hash);
+		st = text_pieces(cli, in, &p, err);
+	end_pieces(&p);
 	return st;
 }
 
@@ -260,10 +273,11 @@ static enum ds_status archive_member(struct ds_archive *a, uint64_t i, struct pi
 	p->document = i;
 	p->start = 0;
 	p->held.len = 0;
+	XXH3_64bits_reset(p->hash);
 	DS_TRY(ds_document_put(p->w, i, &m.document, err));
 	DS_TRY(ds_archive_copy(a, i, put_piece, p, err));
 	DS_TRY(put_held(p, p->held.len, err));
-	e = (struct ds_document_end){p->start, m.hash};
+	e = (struct ds_document_end){p->start, XXH3_64bits_digest(p->hash)};
 	return ds_document_end_put(p->w, i, &e, err);
 }
 
@@ -281,17 +295,18 @@ enum ds_status cat_mapped_path(const struct ds_in *in, const char **path_ret, st
 static enum ds_status source_archive(const struct cli *cli, struct ds_in *in,
 				     struct ds_frame_writer *w, struct ds_err *err)
 {
-	enum ds_status st = DS_OK;
-	struct pieces p = {.w = w};
 	struct ds_archive *a;
+	struct pieces p;
+	enum ds_status st;
 	const char *path;
 
 	DS_TRY(cat_mapped_path(in, &path, err));
 	DS_TRY(ds_archive_open(&a, path, cli->secret, err));
 	ds_archive_set_lm(a, getenv("DS_LM"), 0);
+	st = begin_pieces(&p, w, err);
 	for (uint64_t i = 0; st == DS_OK && i < ds_archive_members(a); i++)
 		st = archive_member(a, i, &p, err);
-	ds_buf_fini(&p.held);
+	end_pieces(&p);
 	ds_archive_close(a);
 	return st;
 }

@@ -85,7 +85,7 @@ static void print_text(const struct compress *z, const struct ds_archive_member 
 	if (d->mtime_ns && gmtime_r(&seconds, &tm))
 		strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
 	if (z->cli.verbose)
-		printf("%04o %s %016llx ", d->mode, when, (unsigned long long)m->hash);
+		printf("%04o %s ", d->mode, when);
 	printf("%12llu %8llu %8llu %s\n", (unsigned long long)d->size,
 	       (unsigned long long)m->chunks, (unsigned long long)unpacked, name);
 }
@@ -94,15 +94,13 @@ static void print_json(const struct ds_archive_member *m, uint64_t unpacked)
 {
 	const struct ds_document *d = &m->document;
 	json_t *name = json_stringn(d->name, d->name_len);
-	char hash[20];
 	json_t *o;
 	char *line;
 
-	snprintf(hash, sizeof hash, "%016llx", (unsigned long long)m->hash);
-	o = json_pack("{so,sI,sI,sI,sI,si,ss}", "name", name ? name : json_null(), "size",
+	o = json_pack("{so,sI,sI,sI,sI,si}", "name", name ? name : json_null(), "size",
 		      (json_int_t)d->size, "chunks", (json_int_t)m->chunks, "unpacked",
 		      (json_int_t)unpacked, "mtime_ns", (json_int_t)d->mtime_ns, "mode",
-		      (int)d->mode, "hash", hash);
+		      (int)d->mode);
 	line = o ? json_dumps(o, JSON_COMPACT) : NULL;
 	if (line)
 		puts(line);

@@ -17,7 +17,7 @@ void compress_put_stats(struct compress *z)
 	cli_stat_u64(cli, "text_bytes", t->text_bytes);
 	if (!z->mode)
 		cli_stat_u64(cli, "output_bytes", t->file_bytes);
-	cli_stat_u64(cli, "index_bytes", t->vector_bytes + t->word_bytes);
+	cli_stat_u64(cli, "index_bytes", t->vector_bytes + t->word_bytes + t->passage_bytes);
 	cli_stat_u64(cli, "duplicate_bytes", t->text_bytes - t->stored_text);
 	cli_stat_u64(cli, "dictionary_text_bytes", t->dictionary_text);
 	cli_stat_u64(cli, "dictionary_bytes", t->dictionary_bytes);
@@ -46,6 +46,7 @@ void compress_tell_totals(struct compress *z, const struct ds_archive_totals *t,
 	sum->file_bytes += t->file_bytes;
 	sum->vector_bytes += t->vector_bytes;
 	sum->word_bytes += t->word_bytes;
+	sum->passage_bytes += t->passage_bytes;
 	sum->stored_text += t->stored_text;
 	sum->dictionary_text += t->dictionary_text;
 	sum->dictionary_bytes += t->dictionary_bytes;

@@ -90,7 +90,7 @@ struct ds_archive_totals {
 	uint64_t documents, text_bytes, passages;
 	uint64_t file_bytes; /* of them, in records of text (blocks, dictionaries), the next two: */
 	uint64_t block_bytes, dictionary_bytes;
-	uint64_t vector_bytes, word_bytes; /* records of the search index */
+	uint64_t vector_bytes, word_bytes, passage_bytes; /* records of the search index */
 	uint64_t stored_text; /* bytes of text in blocks and dictionaries: less than in documents */
 	uint64_t dictionary_text;		 /* of these, in dictionaries */
 	uint64_t coder_bytes[DS_ARCHIVE_CODERS]; /* what each coder made of stored_text */
@@ -153,7 +153,6 @@ void ds_archive_plan(struct ds_archive *a, const uint8_t *planned);
 
 struct ds_archive_member {
 	struct ds_document document;  /* name borrowed from the archive */
-	uint64_t hash;		      /* XXH3-64 of its bytes */
 	uint64_t first_chunk, chunks; /* its passages, numbered through the archive */
 	int binary;		      /* no text: it has no passages */
 };
@@ -171,8 +170,7 @@ enum ds_status ds_archive_read(struct ds_archive *a, uint64_t member, uint64_t s
  * of a member; any 4 KB where it has none. */
 enum ds_status ds_archive_unpacked(struct ds_archive *a, uint64_t member, uint64_t *bytes_ret,
 				   struct ds_err *err);
-/* All bytes of a member in pieces to write(); DS_ECORRUPT after the last one when their hash is not
- * the member's. */
+/* All bytes of a member in pieces to write(). */
 typedef enum ds_status ds_write_fn(void *user, const void *bytes, size_t n, struct ds_err *err);
 enum ds_status ds_archive_copy(struct ds_archive *a, uint64_t member, ds_write_fn *write,
 			       void *user, struct ds_err *err);

@@ -66,6 +66,7 @@ static enum ds_status write_block(struct ds_archive_writer *w, const struct pack
 		.bytes = is_coded ? c->code.data : c->bytes,
 		.stored = (uint32_t)(is_coded ? c->code.len : c->n),
 	};
+	uint64_t hash;
 
 	if (b->st != DS_OK) {
 		*err = b->err;
@@ -73,8 +74,10 @@ static enum ds_status write_block(struct ds_archive_writer *w, const struct pack
 	}
 	DS_TRY(ds_record_write(&w->to, &r, err));
 	ds_record_count(&r, &w->totals);
+	hash = XXH3_64bits(c->bytes, c->n);
 	DS_TRY(ds_varint_put(table, r.raw, err));
-	return ds_varint_put(table, r.stored, err);
+	DS_TRY(ds_varint_put(table, r.stored, err));
+	return ds_buf_append(table, &hash, sizeof hash, err);
 }
 
 /* The dictionary, block 0, is packed beside being made ready for the others. */

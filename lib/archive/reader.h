@@ -16,6 +16,7 @@ struct ds_block {
 	uint32_t cached;     /* where it is in the cache, from 1; 0: nowhere */
 	uint32_t references; /* pieces that it refers to */
 	uint64_t first_reference;
+	uint64_t hash; /* XXH3 of its raw bytes */
 	uint8_t depth; /* 0: it refers to nothing */
 };
 
@@ -51,11 +52,14 @@ struct ds_segment_entry {
 	uint64_t first_block, blocks, first_passage;
 	uint64_t first_extent, extents, first_piece, pieces;
 	struct ds_span *span; /* [passages], NULL until they are asked for */
+	uint64_t hash; /* XXH3 of all its text in the order of the documents */
 	struct ds_buf vectors; /* of a sealed archive, empty until they are asked for */
 };
 
 struct ds_dictionary_entry {
 	uint64_t offset;
+	uint64_t hash; /* XXH3 of its raw bytes, where it is known */
+	int hash_known;
 	uint32_t raw;
 	struct ds_buf text; /* empty until it is needed */
 	uint64_t used;
@@ -156,7 +160,7 @@ enum ds_status ds_block_load(struct ds_archive *a, uint64_t index, const uint8_t
 /* The record of a block that is no dictionary. */
 enum ds_status ds_block_record(const struct ds_archive *a, const struct ds_block *b,
 			       struct ds_record *r_ret, struct ds_err *err);
-/* The raw bytes of a block, taken over, into the cache. */
+/* The raw bytes of a block, taken over, into the cache; DS_ECORRUPT when they are others. */
 enum ds_status ds_block_keep(struct ds_archive *a, uint64_t index, struct ds_buf *text,
 			     struct ds_err *err);
 void ds_block_cache_fini(struct ds_archive *a);

@@ -8,7 +8,7 @@
 
 #include "archive/archive.h"
 
-#define VERSION 4
+#define VERSION 5
 #define SEALED 1 /* flag of the header, and of records */
 #define TABLE_LEVEL 19
 
@@ -95,14 +95,21 @@ enum ds_status ds_archive_footer_get(const struct ds_map *map, uint64_t end,
 	return DS_OK;
 }
 
+void ds_index_count(uint8_t type, uint64_t bytes, struct ds_archive_totals *totals)
+{
+	if (type == DS_RECORD_VECTORS)
+		totals->vector_bytes += bytes;
+	if (type == DS_RECORD_WORDS)
+		totals->word_bytes += bytes;
+	if (type == DS_RECORD_PASSAGES)
+		totals->passage_bytes += bytes;
+}
+
 void ds_record_count(const struct ds_record *r, struct ds_archive_totals *totals)
 {
 	uint64_t bytes = r->end - r->offset;
 
-	if (r->type == DS_RECORD_VECTORS)
-		totals->vector_bytes += bytes;
-	if (r->type == DS_RECORD_WORDS)
-		totals->word_bytes += bytes;
+	ds_index_count(r->type, bytes, totals);
 	if (r->type != DS_RECORD_BLOCK && r->type != DS_RECORD_DICTIONARY)
 		return;
 	totals->stored_text += r->raw;

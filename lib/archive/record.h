@@ -68,8 +68,9 @@ void ds_archive_footer(uint8_t footer[DS_ARCHIVE_FOOTER_BYTES], uint64_t directo
 enum ds_status ds_archive_footer_get(const struct ds_map *map, uint64_t end,
 				     uint64_t *directory_ret, struct ds_err *err);
 
-/* Add a record to the figures. */
+/* Add a record to the figures; one of the index, with head and padding. */
 struct ds_archive_totals;
+void ds_index_count(uint8_t type, uint64_t bytes, struct ds_archive_totals *totals);
 void ds_record_count(const struct ds_record *r, struct ds_archive_totals *totals);
 /* Where records go. */
 struct ds_record_sink {

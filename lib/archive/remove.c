@@ -171,7 +171,6 @@ static enum ds_status put_document(struct removal *r, size_t s, uint64_t extent)
 	const struct ds_archive *a = r->a;
 	const uint64_t member = a->extent[extent].member;
 	const struct ds_archive_member *m = &a->member[member].m;
-	const struct ds_document_end end = {m->document.size, m->hash};
 	uint64_t size = 0;
 
 	DS_TRY(ds_archive_document(r->w, &m->document, r->err));
@@ -181,7 +180,7 @@ static enum ds_status put_document(struct removal *r, size_t s, uint64_t extent)
 		DS_TRY(put_passages(r, s, &a->extent[extent], &size));
 	}
 	DS_TRY(put_bytes(r, member, size, m->document.size));
-	return ds_archive_document_end(r->w, &end, r->err);
+	return ds_archive_document_end(r->w, NULL, r->err);
 }
 
 static enum ds_status put_segment(struct removal *r, size_t s)

@@ -6,7 +6,6 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "archive/reader.h"
 #include "base/cursor.h"
@@ -203,7 +202,7 @@ static uint64_t after(const struct ds_map *map, const struct ds_record *r, int w
 static enum ds_status find_base(const struct salvage *v, const struct ds_record *r,
 				uint64_t *base_ret)
 {
-	uint64_t n = 0, raw, stored, base = r->offset;
+	uint64_t n = 0, raw, stored, hash, base = r->offset;
 	struct ds_buf table = {0};
 	struct ds_record copy = *r;
 	struct ds_cursor cur;
@@ -220,6 +219,8 @@ static enum ds_status find_base(const struct salvage *v, const struct ds_record 
 		st = ds_varint_get(&cur, &raw);
 		if (st == DS_OK)
 			st = ds_varint_get(&cur, &stored);
+		if (st == DS_OK)
+			st = ds_cursor_u64(&cur, &hash);
 		if (st != DS_OK || stored > UINT32_MAX || ds_record_size(stored, r->sealed) > base)
 			st = DS_EFORMAT;
 		else
@@ -520,8 +521,7 @@ static enum ds_status put_zeros(const struct ds_rest *rest, uint64_t n, struct d
 	return DS_OK;
 }
 
-static void check_whole(struct rest *r, const struct ds_member_entry *m, XXH3_state_t *hash,
-			struct ds_rest *rest)
+static void check_whole(struct rest *r, const struct ds_member_entry *m, struct ds_rest *rest)
 {
 	tell_hole(r);
 	if (m->lost & DS_LOST_BEGIN)
@@ -529,10 +529,6 @@ static void check_whole(struct rest *r, const struct ds_member_entry *m, XXH3_st
 	if (m->lost & DS_LOST_END)
 		tell_text(r, "what follows is lost");
 	rest->whole = !r->holes && !m->lost;
-	if (!rest->whole || XXH3_64bits_digest(hash) == m->m.hash)
-		return;
-	tell_text(r, "its bytes do not have its checksum");
-	rest->whole = 0;
 }
 
 enum ds_status ds_archive_copy_rest(struct ds_archive *a, uint64_t member,
@@ -542,12 +538,8 @@ enum ds_status ds_archive_copy_rest(struct ds_archive *a, uint64_t member,
 	const struct ds_member_entry *m = &a->member[member];
 	const struct ds_use *u = a->use + m->first_use, *end = u + m->uses;
 	struct rest r = {.a = a, .s = s, .name = m->m.document.name};
-	XXH3_state_t *hash = XXH3_createState();
 	enum ds_status st = DS_OK;
 
-	if (!hash)
-		return ds_fail_nomem(err, 1);
-	XXH3_64bits_reset(hash);
 	rest->whole = 0;
 	rest->read = 0;
 	a->ahead.member = member;
@@ -561,7 +553,6 @@ enum ds_status ds_archive_copy_rest(struct ds_archive *a, uint64_t member,
 		if (st == DS_OK) {
 			tell_hole(&r);
 			rest->read += p->length;
-			XXH3_64bits_update(hash, text + p->offset, p->length);
 			st = rest->write(rest->user, text + p->offset, p->length, err);
 		} else if (is_damage(st)) {
 			if (!r.in_hole)
@@ -573,7 +564,6 @@ enum ds_status ds_archive_copy_rest(struct ds_archive *a, uint64_t member,
 		r.at = u->start + p->length;
 	}
 	if (st == DS_OK)
-		check_whole(&r, m, hash, rest);
-	XXH3_freeState(hash);
+		check_whole(&r, m, rest);
 	return st;
 }

@@ -102,6 +102,7 @@ static enum ds_status put_documents(const struct ds_archive_writer *w, struct ds
 				    struct ds_err *err)
 {
 	const struct ds_extent *e = w->extent, *end = e + w->n_extents;
+	uint64_t hash;
 
 	DS_TRY(put_pieces(&w->layout, table, err));
 	DS_TRY(put_references(w, table, err));
@@ -113,9 +114,8 @@ static enum ds_status put_documents(const struct ds_archive_writer *w, struct ds
 	for (e = w->extent; e < end; e++)
 		DS_TRY(ds_varint_put(table, e->passages, err));
 	DS_TRY(put_names(w, table, err));
-	for (e = w->extent; e < end; e++)
-		if (e->flags & DS_EXTENT_END)
-			DS_TRY(ds_buf_append(table, &e->hash, sizeof e->hash, err));
+	hash = XXH3_64bits(w->text.data, w->text.len);
+	DS_TRY(ds_buf_append(table, &hash, sizeof hash, err));
 	return put_uses(w, table, err);
 }
 
@@ -163,38 +163,38 @@ static enum ds_status add_record(struct ds_archive_writer *w, struct ds_segment_
 				 uint8_t type, const struct ds_buf *raw, struct ds_err *err)
 {
 	struct ds_record r = {.type = type, .bytes = raw->data};
+	const uint64_t at = w->out.written;
 
 	row->record[row->n_records].type = type;
-	row->record[row->n_records++].offset = w->out.written;
-	if (type != DS_RECORD_VECTORS)
-		return ds_record_pack(&w->to, type, raw, err);
+	row->record[row->n_records++].offset = at;
+	if (type != DS_RECORD_VECTORS) {
+		DS_TRY(ds_record_pack(&w->to, type, raw, err));
+		ds_index_count(type, w->out.written - at, &w->totals);
+		return DS_OK;
+	}
 	if (raw->len > DS_RECORD_BYTES_MAX)
 		return ds_fail(err, DS_ELIMIT, "embeddings of %zu bytes in a segment", raw->len);
 	r.stored = r.raw = (uint32_t)raw->len;
-	return ds_record_write(&w->to, &r, err);
+	DS_TRY(ds_record_write(&w->to, &r, err));
+	ds_index_count(type, w->out.written - at, &w->totals);
+	return DS_OK;
 }
 
 static enum ds_status write_index(struct ds_archive_writer *w, struct ds_segment_row *row,
 				  struct ds_buf *table, struct ds_err *err)
 {
-	uint64_t before;
-
 	table->len = 0;
 	DS_TRY(put_passages(w, table, err));
 	DS_TRY(add_record(w, row, DS_RECORD_PASSAGES, table, err));
 	if (w->options.model) {
-		before = w->out.written;
 		table->len = 0;
 		DS_TRY(put_vectors(w, table, err));
 		DS_TRY(add_record(w, row, DS_RECORD_VECTORS, table, err));
-		w->totals.vector_bytes += w->out.written - before;
 	}
 	if (w->options.words) {
-		before = w->out.written;
 		table->len = 0;
 		DS_TRY(ds_words_write(&w->words, w->options.lm ? 0 : GROUP_BYTES, table, err));
 		DS_TRY(add_record(w, row, DS_RECORD_WORDS, table, err));
-		w->totals.word_bytes += w->out.written - before;
 	}
 	return DS_OK;
 }

@@ -36,6 +36,19 @@ static enum ds_status number_max(struct table *t, uint64_t max, uint64_t *value_
 	return DS_OK;
 }
 
+static enum ds_status read_hash(struct table *t, uint64_t *hash_ret)
+{
+	return ds_cursor_u64(&t->cur, hash_ret) == DS_OK ? DS_OK : bad(t, "a table ends early");
+}
+
+static void keep_dictionary_hash(struct ds_archive *a, const struct ds_block *b)
+{
+	if (!ds_block_is_dictionary(a, b))
+		return;
+	a->dictionary[b->dictionary - 1].hash = b->hash;
+	a->dictionary[b->dictionary - 1].hash_known = 1;
+}
+
 static enum ds_status read_blocks(struct table *t)
 {
 	struct ds_archive *a = t->a;
@@ -47,19 +60,22 @@ static enum ds_status read_blocks(struct table *t)
 	seg->first_block = a->n_blocks;
 	seg->blocks = n;
 	for (uint64_t i = 0; i < n; i++) {
-		uint64_t raw, stored;
+		uint64_t raw, stored, hash;
 
 		DS_TRY(number_max(t, DS_BLOCK_BYTES_MAX, &raw));
 		DS_TRY(number_max(t, UINT32_MAX, &stored));
+		DS_TRY(read_hash(t, &hash));
 		a->block[a->n_blocks++] = (struct ds_block){
 			.offset = offset,
 			.raw = (uint32_t)raw,
 			.stored = (uint32_t)stored,
+			.hash = hash,
 			.dictionary = seg->row.dictionary,
 		};
 		offset += ds_record_size(stored, a->seal != NULL);
 		if (offset > seg->row.record[0].offset)
 			return bad(t, "blocks reach beyond their segment");
+		keep_dictionary_hash(a, &a->block[a->n_blocks - 1]);
 	}
 	return DS_OK;
 }
@@ -319,23 +335,6 @@ static enum ds_status read_names(struct table *t, size_t first)
 	return DS_OK;
 }
 
-static enum ds_status read_hashes(struct table *t)
-{
-	struct ds_archive *a = t->a;
-	const uint8_t *hash;
-
-	for (uint64_t i = 0; i < t->seg->extents; i++) {
-		const struct ds_extent_entry *e = &a->extent[t->seg->first_extent + i];
-
-		if (!(e->flags & DS_EXTENT_END))
-			continue;
-		if (ds_cursor_borrow(&t->cur, 8, &hash) != DS_OK)
-			return bad(t, "a table ends early");
-		a->member[e->member].m.hash = ds_get_u64(hash);
-	}
-	return DS_OK;
-}
-
 /* What an extent is made of; *fresh_io: the next piece that has not appeared, *next_io: the one
  * after the piece before. */
 static enum ds_status read_uses(struct table *t, struct ds_extent_entry *e, uint64_t *fresh_io,
@@ -411,7 +410,7 @@ static enum ds_status read_documents(struct table *t)
 		DS_TRY(name_rest(t, &a->member[first_member++].m.document));
 	DS_TRY(read_counts(t));
 	DS_TRY(read_names(t, first_member));
-	DS_TRY(read_hashes(t));
+	DS_TRY(read_hash(t, &seg->hash));
 	for (uint64_t i = 0; i < seg->extents; i++)
 		DS_TRY(read_uses(t, &a->extent[seg->first_extent + i], &fresh, &next));
 	return DS_OK;

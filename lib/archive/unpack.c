@@ -2,6 +2,7 @@
 #include "archive/reader.h"
 
 #include <stdlib.h>
+#include <xxhash.h>
 
 /* Bytes of blocks and of dictionaries that are kept: the pieces of a document lie in many blocks,
  * and documents that follow each other in the same ones. */
@@ -52,6 +53,16 @@ static enum ds_status decode(struct ds_archive *a, struct ds_record *r, struct d
 	return st;
 }
 
+/* What was unpacked must be what was packed, whatever a decoder makes of its code. */
+static enum ds_status check_hash(const struct ds_archive *a, uint64_t offset,
+				 const struct ds_buf *text, uint64_t hash, struct ds_err *err)
+{
+	if (XXH3_64bits(text->data, text->len) == hash)
+		return DS_OK;
+	return ds_fail_at(err, DS_ECORRUPT, a->map.path, offset,
+			  "a block does not unpack to the bytes that it had");
+}
+
 static enum ds_status load_dictionary(struct ds_archive *a, struct ds_dictionary_entry *d,
 				      struct ds_err *err)
 {
@@ -68,6 +79,8 @@ static enum ds_status load_dictionary(struct ds_archive *a, struct ds_dictionary
 				  "a dictionary was expected here");
 	drop_dictionaries(a, r.raw);
 	st = decode(a, &r, &c, &d->text, err);
+	if (st == DS_OK && d->hash_known)
+		st = check_hash(a, d->offset, &d->text, d->hash, err);
 	if (st == DS_OK) {
 		a->dictionary_bytes += d->text.cap;
 	} else {
@@ -168,8 +181,10 @@ static enum ds_status free_entry(struct ds_archive *a, size_t bytes, struct ds_c
 enum ds_status ds_block_keep(struct ds_archive *a, uint64_t index, struct ds_buf *text,
 			     struct ds_err *err)
 {
+	const struct ds_block *b = &a->block[index];
 	struct ds_cached_block *c;
 
+	DS_TRY(check_hash(a, b->offset, text, b->hash, err));
 	DS_TRY(free_entry(a, text->cap, &c, err));
 	c->text = *text;
 	c->block = index;

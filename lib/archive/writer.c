@@ -463,7 +463,6 @@ enum ds_status ds_archive_document_end(struct ds_archive_writer *w, const struct
 			       "the chunks do not join to the document: hash %016llx, not %016llx",
 			       (unsigned long long)hash, (unsigned long long)d->hash);
 	current(w)->flags |= DS_EXTENT_END;
-	current(w)->hash = hash;
 	w->in_document = 0;
 	w->totals.documents++;
 	return DS_OK;

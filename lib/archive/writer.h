@@ -28,7 +28,7 @@ enum { DS_EXTENT_BEGIN = 1, DS_EXTENT_END = 2 };
 /* What a segment holds of one document. */
 struct ds_extent {
 	unsigned flags;
-	uint64_t bytes, hash;
+	uint64_t bytes;
 	uint32_t pieces, passages;
 	size_t name, name_len; /* in the segment's names */
 	int64_t mtime_ns;

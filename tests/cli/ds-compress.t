@@ -11,10 +11,10 @@ $ ds-compress -d a.dsz in/sub | cmp - in/sub/b.bin
 $ mkdir out && ds-compress -x a.dsz -C out && diff -r in out/in && stat -c '%a %.9Y' out/in/a.txt
 > 640 1580608922.123456789
 $ ds-compress -lv -q a.dsz in/a.txt
-> 0640 2020-02-02T02:02:02Z 79f1c6f1be0c5e12           23        1       26 in/a.txt
+> 0640 2020-02-02T02:02:02Z           23        1       26 in/a.txt
 !*
 $ ds-compress -l --format jsonl a.dsz in/a.txt
-> {"name":"in/a.txt","size":23,"chunks":1,"unpacked":26,"mtime_ns":1580608922123456789,"mode":416,"hash":"79f1c6f1be0c5e12"}
+> {"name":"in/a.txt","size":23,"chunks":1,"unpacked":26,"mtime_ns":1580608922123456789,"mode":416}
 
 The same bytes whatever the threads; other levels and blocks give the same documents.
 $ ds-compress -j 1 -o b.dsz in && ds-compress -j 3 -o c.dsz in && cmp b.dsz c.dsz && cmp a.dsz b.dsz
