@@ -9,10 +9,10 @@
 #include "base/cursor.h"
 
 #define NAME_MAX_BYTES 255
-/* Blocks that are decoded together: all that advance together, within a half of the cache, found
- * among so many uses. */
+#define LM_VERSION 2
+/* Blocks that are decoded together: as many as advance together, found among so many uses. */
 #define AHEAD_BLOCKS 64
-#define AHEAD_BYTES ((size_t)32 << 20)
+#define AHEAD_BYTES ((size_t)1 << 20)
 #define AHEAD_USES 65536
 
 struct ds_lm_blocks {
@@ -101,7 +101,7 @@ enum ds_status ds_lm_blocks_put(const struct ds_lm_blocks *l, struct ds_buf *raw
 				struct ds_err *err)
 {
 	size_t n = strlen(l->file.name);
-	uint8_t head[24] = {1};
+	uint8_t head[24] = {LM_VERSION};
 
 	ds_put_u32(head + 4, l->context);
 	ds_put_u64(head + 8, l->file.hash);
@@ -190,8 +190,8 @@ static enum ds_status read_name(const struct ds_archive *a, size_t s, struct mod
 				  "a segment does not name the language model of its blocks");
 	st = ds_record_unpack(&a->map, a->seal, &r, &raw, err);
 	n = raw.len - 24;
-	if (st == DS_OK &&
-	    (raw.len < 24 || n > NAME_MAX_BYTES || raw.data[0] != 1 || memchr(raw.data + 24, 0, n)))
+	if (st == DS_OK && (raw.len < 24 || n > NAME_MAX_BYTES || raw.data[0] != LM_VERSION ||
+			    memchr(raw.data + 24, 0, n)))
 		st = bad_name(a, &r, err);
 	if (st == DS_OK) {
 		m->context = ds_get_u32(raw.data + 4);
@@ -250,7 +250,7 @@ static void add(struct ds_archive *a, struct group *g, uint64_t index)
 	const struct ds_block *b = &a->block[index];
 	struct ds_record *r = &g->record[g->n];
 
-	if (g->n == AHEAD_BLOCKS || b->cached || g->bytes + b->raw > AHEAD_BYTES ||
+	if (g->n == AHEAD_BLOCKS || b->cached || (g->n && g->bytes + b->raw > AHEAD_BYTES) ||
 	    index < s->first_block || index >= s->first_block + s->blocks)
 		return;
 	for (size_t i = 0; i < g->n; i++)

@@ -1,12 +1,13 @@
 /*
  * lm_code.h - text coded by a language model: every token costs as many bits as it surprises
  *
- * A block of text becomes the tokens of the model's vocabulary; each is coded arithmetically with
- * the probability that the model gives it after those before.  Blocks are coded apart, each from
- * the model's empty context on; up to DS_LM_CODE_STREAMS of them advance together, a token each, so
- * that the weights are read once for all.  Logits have the same bytes everywhere (lm.h), and what
- * is made of them here is exact or rounded as written: a block decodes on any machine, with any
- * number of threads and of blocks.  The code is told in ds-archive(5).
+ * A block of text is divided into lanes, and these become tokens of the model's vocabulary; each is
+ * coded arithmetically with the probability that the model gives it after those before in its
+ * lane, mixed with what all lanes of the block have learnt (mix/ids.h).  Blocks are coded apart;
+ * up to 64 lanes, of one block or of many, advance together, a token each, so that the weights are
+ * read once for all.  Logits have the same bytes everywhere (lm.h), and what is made of them here
+ * is exact or rounded as written: a block decodes on any machine, with any number of threads and of
+ * blocks beside it.  The code is told in ds-archive(5).
  */
 #ifndef DS_ARCHIVE_LM_CODE_H
 #define DS_ARCHIVE_LM_CODE_H

@@ -163,8 +163,8 @@ START_TEST(test_many)
 
 	ck_assert_int_eq(ds_lm_code_new(&c, model, NULL, &rule, &err), DS_OK);
 	for (size_t i = 0; i < N; i++)
-		job[i] = (struct ds_lm_job){
-			.bytes = text[0] + i, .n = i * 7 % 20, .code = &code[i]};
+		job[i] =
+			(struct ds_lm_job){.bytes = text[0] + i, .n = i * 7 % 20, .code = &code[i]};
 	ck_assert_int_eq(ds_lm_encode(c, job, N, &err), DS_OK);
 	for (size_t i = 0; i < N; i++)
 		job[i].bytes = back[i];
@@ -174,6 +174,39 @@ START_TEST(test_many)
 		ck_assert_mem_eq(back[i], text[0] + i, i * 7 % 20);
 		ds_buf_fini(&code[i]);
 	}
+	ds_lm_code_free(c);
+	ds_model_close(model);
+}
+END_TEST
+
+/* A block of two lanes, beside one that is done before. */
+START_TEST(test_lanes)
+{
+	enum { N = 2, BYTES = 17000 };
+	static const size_t n[N] = {BYTES, 200};
+	struct ds_model *model = open_model(models[0]);
+	uint8_t *all = malloc(BYTES), *back = malloc(BYTES);
+	struct ds_buf code[N] = {{0}};
+	struct ds_lm_job job[N];
+	struct ds_lm_code *c;
+	struct ds_err err;
+
+	for (size_t i = 0; i < BYTES; i++)
+		all[i] = text[i / TEXT_MAX % 2][i * i / 5000 % 600];
+	ck_assert_int_eq(ds_lm_code_new(&c, model, NULL, &rule, &err), DS_OK);
+	for (size_t i = 0; i < N; i++)
+		job[i] = (struct ds_lm_job){.bytes = all, .n = n[i], .code = &code[i]};
+	ck_assert_int_eq(ds_lm_encode(c, job, N, &err), DS_OK);
+	for (size_t i = 0; i < N; i++) {
+		job[i].bytes = back;
+		ck_assert_int_eq(ds_lm_decode(c, &job[i], 1, &err), DS_OK);
+		ck_assert_int_eq(job[i].status, DS_OK);
+		ck_assert_mem_eq(back, all, n[i]);
+	}
+	for (size_t i = 0; i < N; i++)
+		ds_buf_fini(&code[i]);
+	free(all);
+	free(back);
 	ds_lm_code_free(c);
 	ds_model_close(model);
 }
@@ -274,6 +307,7 @@ int main(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, test_there_and_back, 0, N_MODEL);
 	tcase_add_test(tc, test_many);
+	tcase_add_test(tc, test_lanes);
 	tcase_add_test(tc, test_foreign_code);
 	tcase_add_test(tc, test_refusals);
 	tcase_add_test(tc, test_no_memory);
