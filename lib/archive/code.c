@@ -14,6 +14,8 @@
 #define STRONG_BITS_MIN 20
 #define STRONG_BITS_MAX 26
 #define STRONG_TABLE_RATIO 32
+/* Up to this ratio zstd is not tried as well. */
+#define STRONG_SURE 16
 
 const char *ds_archive_coder(unsigned coder)
 {
@@ -54,6 +56,30 @@ static enum ds_status new_model(struct ds_mix **mix_ret, size_t n, struct ds_err
 	while (bits < STRONG_BITS_MAX && n > ((size_t)1 << bits) / STRONG_TABLE_RATIO)
 		bits++;
 	return ds_mix_new(mix_ret, bits, err);
+}
+
+enum ds_status ds_mixed_encode(const uint8_t *bytes, size_t n, struct ds_buf *code,
+			       struct ds_err *err)
+{
+	struct ds_mix *mix;
+	enum ds_status st;
+
+	DS_TRY(new_model(&mix, n, err));
+	st = ds_mix_prime_encode(mix, bytes, n, code, err);
+	ds_mix_free(mix);
+	return st;
+}
+
+enum ds_status ds_mixed_decode(const uint8_t *code, size_t stored, uint8_t *bytes_ret, size_t n,
+			       struct ds_err *err)
+{
+	struct ds_mix *mix;
+	enum ds_status st;
+
+	DS_TRY(new_model(&mix, n, err));
+	st = ds_mix_prime_decode(mix, code, stored, bytes_ret, n, err);
+	ds_mix_free(mix);
+	return st;
 }
 
 enum ds_status ds_block_encoder_new(struct ds_block_encoder **e_ret,
@@ -99,6 +125,8 @@ enum ds_status ds_block_encoder_dictionary(struct ds_block_encoder *e, const uin
 		drop_models(e);
 		return DS_OK;
 	}
+	if (e->options.strong) /* zstd is for what repeats itself within a block */
+		return DS_OK;
 	p = ZSTD_getCParams(e->options.level, ZSTD_CONTENTSIZE_UNKNOWN, n);
 	e->cdict = ZSTD_createCDict_advanced(text, n, ZSTD_dlm_byRef, ZSTD_dct_rawContent, p,
 					     ZSTD_defaultCMem);
@@ -200,7 +228,7 @@ static enum ds_status mix_primed(struct ds_mix *mix, const struct ds_block_code 
 	return ds_mix_encode(mix, b->bytes, b->n, code, err);
 }
 
-/* Code with the mixing coder where this is smaller than what there is. */
+/* Code with the mixing coder where this is smaller, and not by too much. */
 static enum ds_status encode_strong(struct ds_block_encoder *e, unsigned thread,
 				    struct ds_block_code *b, struct ds_err *err)
 {
@@ -209,8 +237,7 @@ static enum ds_status encode_strong(struct ds_block_encoder *e, unsigned thread,
 
 	code->len = 0;
 	DS_TRY(primed ? mix_primed(primed, b, code, err) : mix_alone(e, b, code, err));
-	if (code->len >= (b->coder == DS_CODER_STORED ? b->n : old.len) ||
-	    b->n > code->len * STRONG_RATIO_MAX)
+	if (code->len >= b->n || b->n > code->len * STRONG_RATIO_MAX)
 		return DS_OK;
 	b->code = *code;
 	b->coder = b->reference_bytes ? DS_CODER_STRONG_REFERENCES
@@ -220,13 +247,39 @@ static enum ds_status encode_strong(struct ds_block_encoder *e, unsigned thread,
 	return DS_OK;
 }
 
+/* What repeats itself over and over zstd may tell in fewer bytes. */
+static enum ds_status try_zstd(struct ds_block_encoder *e, unsigned thread, struct ds_block_code *b,
+			       struct ds_err *err)
+{
+	struct ds_block_code other = *b;
+	enum ds_status st;
+
+	other.coder = DS_CODER_STORED;
+	other.code = (struct ds_buf){0};
+	st = encode_zstd(e, thread, &other, err);
+	if (st == DS_OK && other.coder != DS_CODER_STORED &&
+	    (b->coder == DS_CODER_STORED || other.code.len < b->code.len)) {
+		struct ds_buf swap = b->code;
+
+		b->coder = other.coder;
+		b->code = other.code;
+		other.code = swap;
+	}
+	ds_buf_fini(&other.code);
+	return st;
+}
+
 enum ds_status ds_block_encode(struct ds_block_encoder *e, unsigned thread, struct ds_block_code *b,
 			       struct ds_err *err)
 {
 	b->code.len = 0;
 	b->coder = DS_CODER_STORED;
-	DS_TRY(encode_zstd(e, thread, b, err));
-	return e->options.strong && b->n ? encode_strong(e, thread, b, err) : DS_OK;
+	if (!e->options.strong || !b->n)
+		return encode_zstd(e, thread, b, err);
+	DS_TRY(encode_strong(e, thread, b, err));
+	return b->coder == DS_CODER_STORED || b->n / STRONG_SURE > b->code.len
+		       ? try_zstd(e, thread, b, err)
+		       : DS_OK;
 }
 
 void ds_block_encoder_free(struct ds_block_encoder *e)

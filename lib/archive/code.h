@@ -52,6 +52,12 @@ enum ds_status ds_block_encode(struct ds_block_encoder *e, unsigned thread, stru
 			       struct ds_err *err);
 void ds_block_encoder_free(struct ds_block_encoder *e);
 
+/* n bytes as DS_CODER_STRONG, appended to code, and back, exactly n: without what goes before. */
+enum ds_status ds_mixed_encode(const uint8_t *bytes, size_t n, struct ds_buf *code,
+			       struct ds_err *err);
+enum ds_status ds_mixed_decode(const uint8_t *code, size_t stored, uint8_t *bytes_ret, size_t n,
+			       struct ds_err *err);
+
 struct ds_block_decoder;
 /* A block as it is stored. */
 struct ds_coded {

@@ -7,6 +7,7 @@
 #include <zstd.h>
 
 #include "archive/archive.h"
+#include "archive/code.h"
 
 #define VERSION 5
 #define SEALED 1 /* flag of the header, and of records */
@@ -178,27 +179,57 @@ enum ds_status ds_record_write(const struct ds_record_sink *to, struct ds_record
 	return st;
 }
 
+static int may_be_mixed(uint8_t type)
+{
+	return type == DS_RECORD_DOCUMENTS || type == DS_RECORD_PASSAGES;
+}
+
+/* What a coder made of a table is stored where its bytes are fewer than limit. */
+static void take_code(struct ds_record *r, uint8_t coder, const struct ds_buf *code, size_t limit)
+{
+	if (code->len >= limit || r->raw > ds_record_raw_max((uint32_t)code->len))
+		return;
+	r->coder = coder;
+	r->stored = (uint32_t)code->len;
+	r->bytes = code->data;
+}
+
+static enum ds_status table_zstd(const struct ds_buf *raw, struct ds_buf *code, struct ds_err *err)
+{
+	size_t n;
+
+	DS_TRY(ds_buf_reserve(code, ZSTD_compressBound(raw->len), err));
+	n = ZSTD_compress(code->data, code->cap, raw->data, raw->len, TABLE_LEVEL);
+	if (ZSTD_isError(n))
+		return ds_fail_nomem(err, raw->len);
+	code->len = n;
+	return DS_OK;
+}
+
 enum ds_status ds_record_pack(const struct ds_record_sink *to, uint8_t type,
-			      const struct ds_buf *raw, struct ds_err *err)
+			      const struct ds_buf *raw, size_t mix_gain, struct ds_err *err)
 {
 	struct ds_record r = {.type = type, .stored = (uint32_t)raw->len, .bytes = raw->data};
-	struct ds_buf packed = {0};
+	struct ds_buf packed = {0}, mixed = {0};
 	enum ds_status st;
-	size_t n;
 
 	if (raw->len > DS_RECORD_BYTES_MAX)
 		return ds_fail(err, DS_ELIMIT, "a table of %zu bytes is over the limit of %u",
 			       raw->len, DS_RECORD_BYTES_MAX);
 	r.raw = r.stored;
-	DS_TRY(ds_buf_reserve(&packed, ZSTD_compressBound(raw->len), err));
-	n = ZSTD_compress(packed.data, packed.cap, raw->data, raw->len, TABLE_LEVEL);
-	if (!ZSTD_isError(n) && n < raw->len && raw->len <= ds_record_raw_max((uint32_t)n)) {
-		r.coder = DS_CODER_ZSTD;
-		r.stored = (uint32_t)n;
-		r.bytes = packed.data;
+	st = table_zstd(raw, &packed, err);
+	if (st == DS_OK)
+		take_code(&r, DS_CODER_ZSTD, &packed, raw->len);
+	/* hardly ever are these bytes halved once more */
+	if (st == DS_OK && may_be_mixed(type) && r.stored / 2 >= mix_gain) {
+		st = ds_mixed_encode(raw->data, raw->len, &mixed, err);
+		if (st == DS_OK)
+			take_code(&r, DS_CODER_STRONG, &mixed, r.stored - mix_gain + 1);
 	}
-	st = ds_record_write(to, &r, err);
+	if (st == DS_OK)
+		st = ds_record_write(to, &r, err);
 	ds_buf_fini(&packed);
+	ds_buf_fini(&mixed);
 	return st;
 }
 
@@ -321,6 +352,20 @@ enum ds_status ds_record_open(const struct ds_map *map, const struct ds_seal *se
 	return DS_OK;
 }
 
+static enum ds_status unmix(const struct ds_map *map, const struct ds_record *r,
+			    struct ds_buf *buf, struct ds_err *err)
+{
+	enum ds_status st =
+		ds_mixed_decode(r->bytes, r->stored, buf->data + buf->len, r->raw, err);
+
+	if (st == DS_OK)
+		buf->len += r->raw;
+	else if (st != DS_ENOMEM)
+		st = ds_fail_at(err, DS_EFORMAT, map->path, r->offset + DS_RECORD_HEAD_BYTES,
+				"a table does not unpack to %u bytes", r->raw);
+	return st;
+}
+
 static enum ds_status unpack(const struct ds_map *map, const struct ds_record *r,
 			     struct ds_buf *buf, struct ds_err *err)
 {
@@ -328,10 +373,12 @@ static enum ds_status unpack(const struct ds_map *map, const struct ds_record *r
 
 	if (r->coder == DS_CODER_STORED)
 		return ds_buf_append(buf, r->bytes, r->stored, err);
-	if (r->coder != DS_CODER_ZSTD)
+	if (r->coder != DS_CODER_ZSTD && !(r->coder == DS_CODER_STRONG && may_be_mixed(r->type)))
 		return ds_fail_at(err, DS_EUNSUPPORTED, map->path, r->offset + 5,
 				  "coder %u, which this version does not know", r->coder);
 	DS_TRY(ds_buf_reserve(buf, (size_t)r->raw + 1, err));
+	if (r->coder == DS_CODER_STRONG)
+		return unmix(map, r, buf, err);
 	n = ZSTD_decompress(buf->data + buf->len, r->raw, r->bytes, r->stored);
 	if (ZSTD_isError(n) || n != r->raw)
 		return ds_fail_at(err, DS_EFORMAT, map->path, r->offset + DS_RECORD_HEAD_BYTES,

@@ -80,9 +80,10 @@ struct ds_record_sink {
 /* Sets what becomes of the record: sealed, offset, end. */
 enum ds_status ds_record_write(const struct ds_record_sink *to, struct ds_record *r_io,
 			       struct ds_err *err);
-/* Code raw bytes with zstd where that is smaller and allowed by the bound on ratios, and write. */
+/* Code raw bytes with zstd where that is smaller and allowed by the bound on ratios, documents and
+ * passages with the mixing coder where that is smaller by mix_gain bytes or more, and write. */
 enum ds_status ds_record_pack(const struct ds_record_sink *to, uint8_t type,
-			      const struct ds_buf *raw, struct ds_err *err);
+			      const struct ds_buf *raw, size_t mix_gain, struct ds_err *err);
 
 /* The record whose head is at offset and which ends at limit or before; the head is checked, the
  * stored bytes only by ds_record_verify(), and ds_record_open(). */
