@@ -69,7 +69,9 @@ struct ds_lm_code {
 	int decoding;
 	struct stream stream[STREAMS];
 	struct block block[STREAMS];
-	struct ds_lockstep *steps; /* of n_stream */
+	struct ds_lockstep *steps;	     /* decoding; of n_stream */
+	struct ds_session *session[STREAMS]; /* encoding: tokens are read before they are coded */
+	float *state;			     /* encoding: [n_stream][n_embd] of this step */
 	size_t n_stream;
 	union chance *chance; /* [n_stream][vocab] */
 	float *bias;	      /* [n_stream][vocab] */
@@ -139,11 +141,17 @@ static void drop(struct ds_lm_code *c)
 		c->block[i].job = NULL;
 		c->stream[i].block = NULL;
 	}
+	for (size_t i = 0; i < STREAMS; i++) {
+		ds_session_free(c->session[i]);
+		c->session[i] = NULL;
+	}
 	ds_lockstep_free(c->steps);
+	free(c->state);
 	free(c->chance);
 	free(c->bias);
 	free(c->sums);
 	c->steps = NULL;
+	c->state = NULL;
 	c->chance = NULL;
 	c->bias = NULL;
 	c->sums = NULL;
@@ -170,6 +178,18 @@ static size_t lanes_of(size_t bytes)
 	return lanes < STREAMS ? lanes : STREAMS;
 }
 
+/* What reads the streams: together a token of each, or each as many as are read at a time. */
+static enum ds_status sessions(struct ds_lm_code *c, struct ds_err *err)
+{
+	c->options.batch = STREAMS;
+	if (c->decoding)
+		return ds_lockstep_new(&c->steps, c->model, c->pool, &c->options, c->n_stream, err);
+	for (size_t i = 0; i < c->n_stream; i++)
+		DS_TRY(ds_session_new(&c->session[i], c->model, c->pool, &c->options, err));
+	c->state = ds_alloc(c->n_stream * ds_model_dims(c->model), sizeof *c->state);
+	return c->state ? DS_OK : ds_fail_nomem(err, c->n_stream * sizeof *c->state);
+}
+
 /* Memory of as many streams as the jobs can use. */
 static enum ds_status prepare(struct ds_lm_code *c, const struct ds_lm_job *job, size_t n,
 			      struct ds_err *err)
@@ -187,7 +207,7 @@ static enum ds_status prepare(struct ds_lm_code *c, const struct ds_lm_job *job,
 		return ds_fail_nomem(err, lanes * c->vocab * sizeof *c->bias);
 	for (size_t i = 0; i < lanes; i++)
 		c->stream[i].bias = c->bias + i * c->vocab;
-	return ds_lockstep_new(&c->steps, c->model, c->pool, &c->options, lanes, err);
+	return sessions(c, err);
 }
 
 static enum ds_status spell(struct ds_lm_code *c, struct ds_buf *spelled, const uint32_t *id,
@@ -291,7 +311,7 @@ static void begin_lane(struct ds_lm_code *c, struct block *b, size_t lane, struc
 	s->status = DS_OK;
 	s->expected.sum = c->sums + i * ds_mix_ids_sums(c->vocab);
 	memset(s->bias, 0, c->vocab * sizeof *s->bias);
-	ds_session_truncate(ds_lockstep_session(c->steps, i), 0);
+	ds_session_truncate(c->decoding ? ds_lockstep_session(c->steps, i) : c->session[i], 0);
 }
 
 /* Begin with a job in streams that are idle, which are enough for its lanes. */
@@ -464,15 +484,56 @@ static enum ds_status finish(struct ds_lm_code *c, size_t n, struct ds_err *err)
 	return DS_OK;
 }
 
-/* One token of every stream that has a lane. */
-static enum ds_status step(struct ds_lm_code *c, size_t n, size_t blocks, struct ds_err *err)
+/* Read the next tokens of a stream that encodes, if those it has read are coded. */
+static enum ds_status read_on(struct ds_lm_code *c, size_t i, size_t *row_ret, struct ds_err *err)
+{
+	struct ds_session *session = c->session[i];
+	struct stream *s = &c->stream[i];
+	const size_t batch = ds_session_batch(session);
+	const size_t n = s->n - s->at < batch ? s->n - s->at : batch;
+	uint32_t id[STREAMS];
+
+	*row_ret = s->at % batch;
+	if (*row_ret)
+		return DS_OK;
+	id[0] = s->token;
+	memcpy(id + 1, s->id + s->at, (n - 1) * sizeof *id);
+	return ds_session_read(session, id, n, n, err);
+}
+
+/* The logits of n streams that encode: sessions may read fewer tokens at a time than these. */
+static enum ds_status read_known(struct ds_lm_code *c, size_t n, struct ds_err *err)
+{
+	const size_t dims = ds_model_dims(c->model), batch = ds_session_batch(c->session[0]);
+	size_t row;
+
+	for (size_t i = 0; i < n; i++) {
+		DS_TRY(read_on(c, c->now[i], &row, err));
+		memcpy(c->state + i * dims, ds_session_state(c->session[c->now[i]], row),
+		       dims * sizeof *c->state);
+	}
+	for (size_t i = 0; i < n; i += batch)
+		DS_TRY(ds_session_head(c->session[0], c->state + i * dims,
+				       n - i < batch ? n - i : batch, &c->chance[i * c->vocab].p,
+				       err));
+	return DS_OK;
+}
+
+/* The logits of n streams that decode. */
+static enum ds_status read_next(struct ds_lm_code *c, size_t n, struct ds_err *err)
 {
 	uint32_t token[STREAMS];
 
 	for (size_t i = 0; i < n; i++)
 		token[i] = c->stream[c->now[i]].token;
 	DS_TRY(ds_lockstep_read(c->steps, c->now, token, n, err));
-	DS_TRY(ds_lockstep_logits(c->steps, 0, n, &c->chance->p, err));
+	return ds_lockstep_logits(c->steps, 0, n, &c->chance->p, err);
+}
+
+/* One token of every stream that has a lane. */
+static enum ds_status step(struct ds_lm_code *c, size_t n, size_t blocks, struct ds_err *err)
+{
+	DS_TRY((c->decoding ? read_next : read_known)(c, n, err));
 	ds_pool_run(c->pool, n, expect_stream, c);
 	ds_pool_run(c->pool, blocks, code_block, c);
 	ds_pool_run(c->pool, n, learn_stream, c);

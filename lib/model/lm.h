@@ -103,6 +103,9 @@ const float *ds_session_state(const struct ds_session *session, size_t i);
 /* Logits of n of the wanted tokens, from token first on, into out [n][vocab]. */
 enum ds_status ds_session_logits(struct ds_session *session, size_t first, size_t n, float *out,
 				 struct ds_err *err);
+/* The same of n states as ds_session_state() has them, of this model, at most batch of them. */
+enum ds_status ds_session_head(struct ds_session *session, const float *state, size_t n, float *out,
+			       struct ds_err *err);
 /*
  * What is read from now on is an answer, until the session is cut back to where it begins or
  * before: with the attention policies mass and auto its tokens choose by themselves, see

@@ -357,16 +357,25 @@ const float *ds_session_state(const struct ds_session *s, size_t i)
 	return i < s->n_want ? s->state + i * s->lm->config.n_embd : NULL;
 }
 
+enum ds_status ds_session_head(struct ds_session *s, const float *state, size_t n, float *out,
+			       struct ds_err *err)
+{
+	if (n > s->batch)
+		return ds_fail(err, DS_EINVAL, "logits of %zu states, at most %zu expected", n,
+			       s->batch);
+	if (n == 0)
+		return DS_OK;
+	ds_lm_head(s, state, n, out);
+	return atomic_load(&s->bad) ? ds_lm_not_finite(s, err) : DS_OK;
+}
+
 enum ds_status ds_session_logits(struct ds_session *s, size_t first, size_t n, float *out,
 				 struct ds_err *err)
 {
 	if (first > s->n_want || n > s->n_want - first)
 		return ds_fail(err, DS_EINVAL, "logits of tokens %zu..%zu, of %zu wanted ones",
 			       first, first + n, s->n_want);
-	if (n == 0)
-		return DS_OK;
-	ds_lm_head(s, s->state + first * s->lm->config.n_embd, n, out);
-	return atomic_load(&s->bad) ? ds_lm_not_finite(s, err) : DS_OK;
+	return ds_session_head(s, s->state + first * s->lm->config.n_embd, n, out, err);
 }
 
 void ds_session_answer(struct ds_session *s)
