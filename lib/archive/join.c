@@ -119,6 +119,7 @@ enum ds_status ds_archive_join(struct ds_archive_writer *w, const struct ds_arch
 				  "its embeddings are of another model (%016llx, not %016llx)",
 				  (unsigned long long)a->model,
 				  (unsigned long long)w->options.model);
+	DS_TRY(ds_lm_one(a, &w->lm_known, err));
 	if (a->model) {
 		w->options.model = a->model;
 		w->options.dims = a->dims;

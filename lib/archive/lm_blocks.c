@@ -205,6 +205,36 @@ static enum ds_status read_name(const struct ds_archive *a, size_t s, struct mod
 	return st;
 }
 
+struct ds_lm_identity ds_lm_blocks_identity(const struct ds_lm_blocks *l)
+{
+	return (struct ds_lm_identity){l->file.hash, l->file.bytes};
+}
+
+enum ds_status ds_lm_one(const struct ds_archive *a, struct ds_lm_identity *known_io,
+			 struct ds_err *err)
+{
+	for (size_t s = 0; s < a->n_segments; s++) {
+		struct model_name m;
+		struct ds_record r;
+		int found;
+
+		DS_TRY(ds_segment_record(a, s, DS_RECORD_LM, &r, &found, err));
+		if (!found)
+			continue;
+		DS_TRY(read_name(a, s, &m, err));
+		if (!known_io->bytes)
+			*known_io = (struct ds_lm_identity){m.file.hash, m.file.bytes};
+		if (m.file.hash != known_io->hash || m.file.bytes != known_io->bytes)
+			return ds_fail_at(err, DS_EINVAL, a->map.path, DS_NO_OFFSET,
+					  "its text is coded by the language model %s (XXH3 "
+					  "%016llx), other text by another one (%016llx): an "
+					  "archive has one",
+					  m.name, (unsigned long long)m.file.hash,
+					  (unsigned long long)known_io->hash);
+	}
+	return DS_OK;
+}
+
 /* That the model at hand is the one of segment s. */
 static enum ds_status check_model(struct ds_archive *a, size_t s, struct ds_err *err)
 {

@@ -30,7 +30,17 @@ enum ds_status ds_lm_blocks_put(const struct ds_lm_blocks *l, struct ds_buf *raw
 enum ds_status ds_lm_blocks_encode(struct ds_lm_blocks *l, struct ds_block_code **code, size_t n,
 				   struct ds_err *err);
 
+/* What a model is known by; no bytes: none is known. */
+struct ds_lm_identity {
+	uint64_t hash, bytes;
+};
+struct ds_lm_identity ds_lm_blocks_identity(const struct ds_lm_blocks *l);
+
 struct ds_archive;
+/* That the text of an archive is coded by the model that is known, or by one that is known then:
+ * DS_EINVAL where it is another, since readers take one. */
+enum ds_status ds_lm_one(const struct ds_archive *a, struct ds_lm_identity *known_io,
+			 struct ds_err *err);
 /* A block of this coder into the cache, and as many as go with it of those that are read next. */
 enum ds_status ds_lm_block_load(struct ds_archive *a, uint64_t index, struct ds_err *err);
 

@@ -57,6 +57,8 @@ static enum ds_status writer_new(struct ds_archive_writer **w_ret,
 				      : ds_fail_nomem(err, w->names_size);
 	if (st == DS_OK && options->lm)
 		st = ds_lm_blocks_new(&w->lm, &lm, err);
+	if (st == DS_OK && w->lm)
+		w->lm_known = ds_lm_blocks_identity(w->lm);
 	if (st != DS_OK)
 		ds_archive_abort(w);
 	else
@@ -197,6 +199,7 @@ static enum ds_status adopt(struct ds_archive_writer *w, struct ds_archive *a, s
 {
 	const uint64_t n_members = ds_archive_members(a);
 
+	DS_TRY(ds_lm_one(a, &w->lm_known, err));
 	if (a->model && w->options.model && a->model != w->options.model)
 		return ds_fail_at(err, DS_EINVAL, a->map.path, DS_NO_OFFSET,
 				  "its embeddings are of another model (%016llx, not %016llx)",

@@ -90,6 +90,7 @@ struct ds_archive_writer {
 
 	struct ds_block_encoder *encoder;
 	struct ds_lm_blocks *lm; /* NULL: no language model */
+	struct ds_lm_identity lm_known; /* of text that is here already, or will be */
 };
 
 /* Keep the name of a document, which must be new. */

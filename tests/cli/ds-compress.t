@@ -117,6 +117,11 @@ $ ds-compress -o j1.dsz lines in && ds-compress --add -o j1.dsz few && sed 's/7 
 $ ds-compress --join j1.dsz >j3.dsz && cmp j1.dsz j3.dsz && ds-grep -w sentence j.dsz | cut -d : -f 1
 > in/a.txt
 $ ds-compress --join l.dsz e.dsz >jl.dsz && ds-compress -t --lm m/llama-q8_0.gguf jl.dsz && ds-compress -d jl.dsz again | cmp - again
+$ ds-compress --lm m/qwen2-mix.gguf --context 192 -o o.dsz q && ds-compress --join l.dsz o.dsz >lo.dsz; wc -c <lo.dsz | tr -d ' '
+!~ ds-compress: o.dsz: its text is coded by the language model qwen2-mix.gguf \(XXH3 [0-9a-f]{16}\), other text by another one \([0-9a-f]{16}\): an archive has one
+> 0
+$ DS_LM=m/llama-q8_0.gguf ds-compress --add --lm m/qwen2-mix.gguf --context 192 -o l.dsz numbers; ds-compress -t --lm m/llama-q8_0.gguf l.dsz
+!~ ds-compress: l.dsz: its text is coded by the language model llama-q8_0.gguf \(XXH3 [0-9a-f]{16}\), other text by another one \([0-9a-f]{16}\): an archive has one
 $ ds-compress --remove -o j.dsz lines2 many && cmp j.dsz j1.dsz && ds-compress --add -o j.dsz lines2 && ds-compress -t j.dsz && ds-compress -d j.dsz lines2 | cmp - lines2
 $ ds-compress --join -o none.dsz j1.dsz a.dsz; test ! -e none.dsz
 ! ds-compress: a.dsz: 'in/a.txt' is in the archive already
