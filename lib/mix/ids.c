@@ -91,14 +91,6 @@ static int32_t ln256(uint32_t x)
 	return (e * 45426 + 128) / 256 + ln_table[m - 1024];
 }
 
-static uint64_t hash2(uint64_t a, uint64_t b)
-{
-	uint64_t h =
-		(a + 1) * UINT64_C(0x9E3779B97F4A7C15) ^ (b + 1) * UINT64_C(0xD6E8FEB86659FD93);
-
-	return (h ^ h >> 29) * UINT64_C(0x9E3779B97F4A7C15);
-}
-
 static unsigned bits_of(uint64_t n)
 {
 	unsigned bits = 1;
@@ -271,7 +263,7 @@ static void begin(struct turn *t, struct ds_mix_ids *m, size_t lane)
 	for (uint64_t k = 0; k <= MATCH_MAX; k++) {
 		t->context[k] = k;
 		for (size_t i = 1; i <= k; i++)
-			t->context[k] = hash2(t->context[k], n >= i ? id[n - i] : NO_ID);
+			t->context[k] = ds_mix_hash(t->context[k], n >= i ? id[n - i] : NO_ID);
 	}
 	find_match(t, lane);
 }
@@ -290,7 +282,7 @@ static unsigned look_up(struct turn *t, uint32_t node)
 	unsigned known = 0;
 
 	for (unsigned k = 0; k < CONTEXTS; k++) {
-		const uint64_t h = hash2(t->context[k], (uint64_t)node * CONTEXTS + k);
+		const uint64_t h = ds_mix_hash(t->context[k], (uint64_t)node * CONTEXTS + k);
 		struct slot *s = &m->slot[h >> (64 - m->slot_bits)];
 
 		if (s->check != (uint8_t)h)
