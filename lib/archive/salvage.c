@@ -210,9 +210,10 @@ static enum ds_status find_base(const struct salvage *v, const struct ds_record 
 
 	*base_ret = 0;
 	st = ds_record_unpack(&v->a->map, v->a->seal, &copy, &table, v->err);
-	if (is_damage(st) || st == DS_EUNSUPPORTED)
-		return DS_OK;
-	DS_TRY(st);
+	if (st != DS_OK) {
+		ds_buf_fini(&table);
+		return is_damage(st) || st == DS_EUNSUPPORTED ? DS_OK : st;
+	}
 	ds_cursor_init(&cur, table.data, table.len, NULL);
 	st = ds_varint_get(&cur, &n);
 	for (uint64_t i = 0; st == DS_OK && i < n; i++) {

@@ -141,8 +141,10 @@ enum ds_status ds_mix_ids_new(struct ds_mix_ids **m_ret, uint32_t n_ids, size_t 
 	m->n = ds_alloc_zero(lanes, sizeof *m->n);
 	m->place = ds_alloc_zero((size_t)MATCH_ORDERS << m->place_bits, sizeof *m->place);
 	if (!m->slot || !m->by_set || !m->by_level || !m->match || !m->id || !m->n || !m->place) {
+		const size_t bytes = sizeof *m->slot << m->slot_bits;
+
 		ds_mix_ids_free(m);
-		return ds_fail_nomem(err, sizeof *m->slot << m->slot_bits);
+		return ds_fail_nomem(err, bytes);
 	}
 	begin_weights(m);
 	*m_ret = m;
