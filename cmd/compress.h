@@ -7,10 +7,17 @@
 #include "archive/archive.h"
 #include "cli.h"
 
-/* Bytes of a document; end UINT64_MAX: to its end. */
+/* Bytes of a document; end UINT64_MAX: to its end; last: so many before that. */
 struct span {
-	uint64_t start, end;
+	uint64_t start, end, last;
 };
+/* Of a document of so many bytes. */
+static inline struct span compress_span(struct span s, uint64_t bytes)
+{
+	if (s.last)
+		return (struct span){s.last < bytes ? bytes - s.last : 0, bytes, 0};
+	return (struct span){s.start, s.end == UINT64_MAX ? bytes : s.end, 0};
+}
 
 struct compress {
 	struct cli cli;
@@ -29,12 +36,16 @@ struct compress {
 
 static inline bool compress_has_range(const struct compress *z)
 {
-	return z->range.start || z->range.end != UINT64_MAX;
+	return z->range.start || z->range.end != UINT64_MAX || z->range.last;
 }
 
 /* Documents into an archive; those named out of the one of the output. */
 enum ds_status compress_make(struct compress *z, struct ds_err *err);
 enum ds_status compress_remove(struct compress *z, struct ds_err *err);
+/* What is whole in a damaged archive as an archive. */
+enum ds_status compress_salvage(struct compress *z, struct ds_err *err);
+/* Of struct ds_salvage, with struct compress. */
+void compress_tell_damage(void *user, const struct ds_err *damage);
 /* Do with an archive what the mode says. */
 enum ds_status compress_read(struct compress *z, const char *path, struct ds_err *err);
 /* Set chosen[] for the members that the names are of; every name must be of one. */

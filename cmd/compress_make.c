@@ -111,6 +111,55 @@ enum ds_status compress_make(struct compress *z, struct ds_err *err)
 	return st;
 }
 
+static enum ds_status discard(void *user, const void *bytes, size_t n, struct ds_err *err)
+{
+	(void)user;
+	(void)bytes;
+	(void)n;
+	(void)err;
+	return DS_OK;
+}
+
+/* Set lost[] for the members that are not whole, and tell what they lack. */
+static enum ds_status find_lost(struct compress *z, struct ds_archive *a, uint8_t *lost,
+				struct ds_err *err)
+{
+	const struct ds_salvage salvage = {compress_tell_damage, z};
+	struct ds_rest rest = {.write = discard};
+
+	for (uint64_t i = 0; i < ds_archive_members(a); i++) {
+		DS_TRY(ds_archive_copy_rest(a, i, &salvage, &rest, err));
+		lost[i] = !rest.whole;
+	}
+	return DS_OK;
+}
+
+enum ds_status compress_salvage(struct compress *z, struct ds_err *err)
+{
+	const struct ds_salvage salvage = {compress_tell_damage, z};
+	struct ds_archive_totals totals;
+	struct ds_archive *a;
+	enum ds_status st;
+	uint8_t *lost;
+
+	DS_TRY(ds_archive_salvage(&a, z->cli.operand[0], z->cli.secret, &salvage, err));
+	ds_archive_set_lm(a, compress_lm(z), z->cli.jobs);
+	lost = calloc(ds_archive_members(a) + 1, 1);
+	st = lost ? find_lost(z, a, lost, err) : ds_fail_nomem(err, ds_archive_members(a));
+	if (st == DS_OK)
+		st = ds_pool_new(&z->archive.pool, z->cli.jobs, err);
+	if (st == DS_OK)
+		st = ds_archive_remove(a, z->cli.output, lost, &z->archive, &totals, err);
+	if (st == DS_OK) {
+		compress_tell_totals(z, &totals, totals.file_bytes);
+		z->threads = ds_pool_threads(z->archive.pool);
+	}
+	ds_pool_free(z->archive.pool);
+	free(lost);
+	ds_archive_close(a);
+	return st;
+}
+
 enum ds_status compress_remove(struct compress *z, struct ds_err *err)
 {
 	struct ds_archive_totals totals;

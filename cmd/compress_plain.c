@@ -51,12 +51,12 @@ static enum ds_status make_plain(struct cli *cli, int level, uint32_t frame_byte
 static enum ds_status copy_out(struct cli *cli, struct ds_plain *p, const struct span *range,
 			       struct ds_err *err)
 {
-	uint64_t end = range->end == UINT64_MAX ? ds_plain_bytes(p) : range->end;
+	const struct span s = compress_span(*range, ds_plain_bytes(p));
 	struct ds_out out;
 	enum ds_status st;
 
 	DS_TRY(ds_out_open(&out, cli->output, err));
-	st = ds_plain_copy(p, range->start, end, to_out, &out, err);
+	st = ds_plain_copy(p, s.start, s.end, to_out, &out, err);
 	if (st == DS_OK)
 		return ds_out_commit(&out, err);
 	ds_out_abort(&out);

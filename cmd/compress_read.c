@@ -108,7 +108,7 @@ static void print_json(const struct ds_archive_member *m, uint64_t unpacked)
 	json_decref(o);
 }
 
-static void tell_damage(void *user, const struct ds_err *damage)
+void compress_tell_damage(void *user, const struct ds_err *damage)
 {
 	struct compress *z = user;
 
@@ -119,13 +119,14 @@ static void tell_damage(void *user, const struct ds_err *damage)
 static enum ds_status copy_range(const struct compress *z, struct ds_archive *a, uint64_t index,
 				 void *out, struct ds_err *err)
 {
-	uint64_t at = z->range.start, end = z->range.end;
 	struct ds_archive_member m;
 	struct ds_buf text = {0};
 	enum ds_status st;
+	uint64_t at, end;
 
 	DS_TRY(ds_archive_member(a, index, &m, err));
-	end = end == UINT64_MAX ? m.document.size : end;
+	at = compress_span(z->range, m.document.size).start;
+	end = compress_span(z->range, m.document.size).end;
 	do {
 		uint64_t n = end - at < RANGE_PART ? end - at : RANGE_PART;
 
@@ -143,7 +144,7 @@ static enum ds_status copy_range(const struct compress *z, struct ds_archive *a,
 static enum ds_status use_member(struct compress *z, struct ds_archive *a, uint64_t index,
 				 void *target, struct ds_err *err)
 {
-	const struct ds_salvage salvage = {tell_damage, z};
+	const struct ds_salvage salvage = {compress_tell_damage, z};
 	struct ds_archive_member m;
 	struct ds_rest rest = {.write = to_stdout, .user = target};
 	uint64_t unpacked;
@@ -221,7 +222,7 @@ static enum ds_status extract(struct compress *z, struct ds_archive *a, struct d
 
 enum ds_status compress_read(struct compress *z, const char *path, struct ds_err *err)
 {
-	const struct ds_salvage salvage = {tell_damage, z};
+	const struct ds_salvage salvage = {compress_tell_damage, z};
 	struct ds_archive_totals totals;
 	struct ds_archive *a;
 	enum ds_status st;

@@ -40,7 +40,7 @@ static const struct cli_opt options[] = {
 	{OPT_REMOVE, "remove", NULL, "take the documents named out of the archive of -o"},
 	{OPT_RANGE, "range", "A-B", "with -d: bytes A to B of a document, B not included"},
 	{OPT_PLAIN, "plain", NULL, "one document in a form that zstd -d reads"},
-	{OPT_SALVAGE, "salvage", NULL, "with -x, -d, -l: what is left of a damaged archive"},
+	{OPT_SALVAGE, "salvage", NULL, "with -x, -d, -l, -o: what is left of a damaged archive"},
 	{'C', "directory", "DIR", "extract below DIR (default: .)"},
 	{'f', "force", NULL, "extract over files, add in place of documents of the same name"},
 	{OPT_LEVEL, "level", "N", "-1 to -22: faster to smaller (default: 19)"},
@@ -76,19 +76,23 @@ static const char examples[] =
 	"  ds-infer -t embed report.txt | ds-compress --embeddings -o report.dsv\n"
 	"  ds-compress -x reports.dsz -C restored 'reports/2024*'\n";
 
-/* START-END, or START- for all that follows. */
+/* START-END, START- for all that follows, or -LAST. */
 static void get_range(struct cli *cli, const char *arg, struct span *range)
 {
 	const char *dash = strchr(arg, '-');
 	char start[24];
 
+	if (dash == arg && dash[1]) {
+		range->last = cli_size(cli, arg + 1, "--range", 1, INT64_MAX);
+		return;
+	}
 	if (!dash || dash == arg || (size_t)(dash - arg) >= sizeof start)
 		cli_usage(cli, "--range: '%s' is not START-END", arg);
 	memcpy(start, arg, (size_t)(dash - arg));
 	start[dash - arg] = '\0';
-	range->start = cli_num(cli, start, "--range", 0, INT64_MAX);
+	range->start = cli_size(cli, start, "--range", 0, INT64_MAX);
 	if (dash[1])
-		range->end = cli_num(cli, dash + 1, "--range", range->start, INT64_MAX);
+		range->end = cli_size(cli, dash + 1, "--range", range->start, INT64_MAX);
 }
 
 /* What an option without an argument sets; NULL for others. */
@@ -267,8 +271,9 @@ static void check_usage(struct compress *z)
 		check_reading_usage(z);
 		return;
 	}
-	if (z->salvage)
-		cli_usage(cli, "--salvage goes with -x, -d or -l");
+	if (z->salvage && (!cli->output || cli->n_operand != 1 || z->add || z->remove || z->join ||
+			   z->name || z->no_index))
+		cli_usage(cli, "--salvage goes with -x, -d or -l, or with -o NEW and one archive");
 	z->archive.lm_old = compress_lm(z);
 	if (z->archive.lm_context && !z->archive.lm)
 		cli_usage(cli, "--context goes with --lm");
@@ -304,7 +309,7 @@ static void check_usage(struct compress *z)
 static void take_secret(struct compress *z)
 {
 	struct cli *cli = &z->cli;
-	bool makes = !z->mode && !z->add && !z->remove;
+	bool makes = !z->mode && !z->add && !z->remove && !z->salvage;
 
 	if (!z->embeddings && !z->plain)
 		cli_take_secret(cli, makes);
@@ -353,7 +358,9 @@ int main(int argc, char **argv)
 		compress_plain(&z.cli, z.mode, &o);
 		return cli_finish(&z.cli);
 	}
-	if (!z.mode && (z.remove ? compress_remove : compress_make)(&z, &err) != DS_OK)
+	if (!z.mode && (z.salvage  ? compress_salvage
+			: z.remove ? compress_remove
+				   : compress_make)(&z, &err) != DS_OK)
 		cli_error(&z.cli, &err);
 	for (int i = 0; z.mode && i < (z.mode == 't' ? z.cli.n_operand : 1); i++)
 		if (compress_read(&z, z.cli.operand[i], &err) != DS_OK)

@@ -112,7 +112,8 @@ enum ds_status ds_archive_join(struct ds_archive_writer *w, const struct ds_arch
 /*
  * An archive like path without the members for which removed[member] is set.  Segments that hold
  * nothing of them are copied, the documents of the others are packed anew with the options' level
- * and block size; passages, embeddings and order stay.
+ * and block size; passages, embeddings and order stay.  Of a salvaged archive all that is not
+ * removed has to be whole, and is packed anew.
  */
 enum ds_status ds_archive_remove(struct ds_archive *a, const char *path, const uint8_t *removed,
 				 const struct ds_archive_options *options,

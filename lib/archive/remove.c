@@ -149,7 +149,12 @@ static enum ds_status put_passages(struct removal *r, size_t s, const struct ds_
 {
 	struct ds_archive_passage p;
 
-	for (uint32_t i = 0; i < e->passages; i++) {
+	struct ds_record unused;
+	int found = 1;
+
+	if (r->a->salvaged) /* the record of them may be lost */
+		DS_TRY(ds_segment_record(r->a, s, DS_RECORD_PASSAGES, &unused, &found, r->err));
+	for (uint32_t i = 0; found && i < e->passages; i++) {
 		struct ds_chunk_frame c = {.index = i};
 
 		DS_TRY(ds_archive_passage(r->a, e->first_passage + i, &p, r->err));
@@ -210,7 +215,10 @@ static enum ds_status rewrite(struct removal *r)
 	if (!r->together || !r->opened || !r->dictionary || !r->vector || !r->row)
 		return ds_fail_nomem(r->err, a->n_segments * sizeof *r->together);
 	join_segments(r);
-	open_segments(r);
+	if (a->salvaged)
+		memset(r->opened, 1, a->n_segments);
+	else
+		open_segments(r);
 	for (size_t s = 0; s < a->n_segments; s++) {
 		if (r->opened[chain_end(r, s)])
 			DS_TRY(put_segment(r, s));

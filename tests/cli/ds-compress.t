@@ -186,8 +186,17 @@ $ ds-compress -x --salvage w.dsz -C saved one && cmp saved/one one
 $ ds-compress -d --salvage one
 ! ds-compress: one: byte 0: no part of an archive in it
 ? 1
-$ ds-compress --salvage -o n.dsz one
-! ds-compress: --salvage goes with -x, -d or -l
+$ printf '\377' | dd of=w.dsz bs=1 seek=100 conv=notrunc 2>/dev/null; ds-compress --salvage -o whole.dsz w.dsz; ds-compress -t whole.dsz && ds-compress -l whole.dsz | awk '{print $4}' && ds-compress -d whole.dsz two | cmp - two
+!~ ds-compress: w.dsz: .*'one': bytes 0 to \d+ are lost
+> two
+> in/a.txt
+$ head -c -40 whole.dsz >cut.dsz; ds-compress --salvage -o again.dsz cut.dsz; ds-compress -d again.dsz two | cmp - two
+!~ ds-compress: cut.dsz: byte \d+: no footer.*
+!*
+$ ds-compress --salvage -o again.dsz one; ds-compress -t again.dsz
+! ds-compress: one: byte 0: no part of an archive in it
+$ ds-compress --salvage --no-index -o n.dsz one
+! ds-compress: --salvage goes with -x, -d or -l, or with -o NEW and one archive
 ! Try 'ds-compress --help'.
 ? 2
 
@@ -206,6 +215,13 @@ $ ds-compress -d --range 0-10 m.zst | head -n 2
 $ zstd -q many -o o.zst && ds-compress -d o.zst
 !~ ds-compress: o.zst: byte \d+: no table of frames at the end: not made with --plain, or truncated
 ? 1
+$ tail -c +204801 many | head -c 5120 >part && ds-compress -d --range 200K-205K a.dsz many | cmp - part && ds-compress -d --range=-6 m.zst && tail -c 1024 many >part && ds-compress -d --range=-1k a.dsz many | cmp - part
+> 40000
+$ ds-compress -d --range=-1G a.dsz many | cmp - many
+$ ds-compress -d --range - a.dsz many
+! ds-compress: --range: '-' is not START-END
+! Try 'ds-compress --help'.
+? 2
 $ ds-compress -d --range 5-300000 a.dsz many
 ! ds-compress: a.dsz: bytes 5 to 300000 of a document of 228894
 ? 1
