@@ -149,12 +149,18 @@ static enum ds_status put_passages(struct removal *r, size_t s, const struct ds_
 {
 	struct ds_archive_passage p;
 
-	struct ds_record unused;
-	int found = 1;
+	enum ds_status st = DS_OK;
+	struct ds_err damage;
 
-	if (r->a->salvaged) /* the record of them may be lost */
-		DS_TRY(ds_segment_record(r->a, s, DS_RECORD_PASSAGES, &unused, &found, r->err));
-	for (uint32_t i = 0; found && i < e->passages; i++) {
+	if (e->passages)
+		st = ds_passages_read(r->a, s, &damage);
+	if (st != DS_OK && (!r->a->salvaged || st == DS_ENOMEM)) {
+		if (r->err)
+			*r->err = damage;
+		return st;
+	}
+	/* of a salvaged archive they may be lost, or be those of what has lost its beginning */
+	for (uint32_t i = 0; st == DS_OK && i < e->passages; i++) {
 		struct ds_chunk_frame c = {.index = i};
 
 		DS_TRY(ds_archive_passage(r->a, e->first_passage + i, &p, r->err));

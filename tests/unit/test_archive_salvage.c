@@ -13,6 +13,7 @@
 #include "archive/reader.h"
 
 #define PATH "test_archive_salvage.dsz"
+#define NEW "test_archive_salvage.new.dsz"
 #define HURT "test_archive_salvage.hurt.dsz"
 
 static const struct ds_archive_options plain = {
@@ -217,8 +218,27 @@ static void ck_extent(struct ds_archive *a, struct ds_archive *hurt, const struc
 }
 
 /* Documents that are said to be whole are, and are as many as must be. */
+/* An archive of what is whole. */
+static void ck_new(struct ds_archive *hurt, const uint8_t *lost)
+{
+	struct ds_archive *new;
+	struct ds_err err;
+	uint64_t n = 0;
+
+	for (uint64_t i = 0; i < hurt->n_members; i++)
+		n += !lost[i];
+	ck_assert_msg(ds_archive_remove(hurt, NEW, lost, &plain, NULL, &err) == DS_OK, "%s",
+		      err.message);
+	ck_assert_msg(ds_archive_open(&new, NEW, NULL, &err) == DS_OK, "%s", err.message);
+	ck_assert_uint_eq(ds_archive_members(new), n);
+	ck_assert_msg(ds_archive_test(new, &err) == DS_OK, "%s", err.message);
+	ds_archive_close(new);
+	unlink(NEW);
+}
+
 static void ck_documents(struct ds_archive *a, struct ds_archive *hurt, const struct left *l)
 {
+	uint8_t *lost = calloc(hurt->n_members + 1, 1);
 	unsigned told = 0;
 	const struct ds_salvage s = {tell, &told};
 
@@ -232,6 +252,7 @@ static void ck_documents(struct ds_archive *a, struct ds_archive *hurt, const st
 		ck_assert_int_eq(ds_archive_copy_rest(hurt, i, &s, &rest, &err), DS_OK);
 		ck_assert_uint_eq(bytes, m->document.size);
 		ck_assert_int_eq(rest.whole, told == 0);
+		lost[i] = !rest.whole;
 		if (!rest.whole)
 			continue;
 		ck_assert_int_eq(
@@ -242,6 +263,9 @@ static void ck_documents(struct ds_archive *a, struct ds_archive *hurt, const st
 	for (size_t i = 0; i < a->n_segments; i++)
 		for (uint64_t e = 0; e < a->segment[i].extents; e++)
 			ck_extent(a, hurt, l, i, e);
+	if (below(3) == 0)
+		ck_new(hurt, lost);
+	free(lost);
 }
 
 static void try_harm(struct ds_archive *a, const struct harm *h)
